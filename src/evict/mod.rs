@@ -1,0 +1,307 @@
+//! Goes: making room, by unpublishing what is worth least.
+//!
+//! Duty: invariants 1 (in need, in this order: what handles returned and what is pooled, what
+//! has passed its grace period, eviction by policy) and 2 (preference, never a veto).
+//!
+//! A victim is chosen from candidates that are sampled from the tables of all storages, each read
+//! under an announcement, without a lock. First those whose memory comes back now; what a stalled
+//! snapshot shows or a handle pins goes last, and only for a caller who may wait for it. Nothing
+//! is evicted while as much as is needed waits for its grace period already, unless evicting
+//! gives memory back now: a reader that stalls must not cost the cache its content.
+
+pub(crate) mod observe;
+pub(crate) mod policy;
+pub(crate) mod protect;
+
+use std::sync::Arc;
+
+use crate::cache::Shared;
+use crate::error::{Error, Result};
+use crate::memory::piece::PieceRef;
+use crate::memory::{Refused, State};
+use crate::retire::{Reclaim, Span};
+use crate::storage::Film;
+use crate::sync::Ordering;
+use crate::table::publish::Claim;
+use crate::table::version::leaf_of;
+use observe::{Eviction, Reason};
+use policy::Candidate;
+use protect::{Protection, View};
+
+/// Candidates that an eviction looks at, if one of them is unprotected.
+const SAMPLE: usize = 32;
+/// Times that a caller looks again for memory that other threads are about to give back.
+const PATIENCE: u32 = 3;
+
+/// The least valuable piece that was found.
+struct Victim<R: Reclaim> {
+    film: Arc<Film<R>>,
+    piece: u32,
+    shown: PieceRef,
+    rank: Rank,
+}
+
+/// The order in which pieces go.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Rank {
+    /// Evicting it frees nothing now.
+    futile: bool,
+    protection: Protection,
+    worth: f64,
+}
+
+/// For whom room is made.
+pub(crate) struct Need<'a, R: Reclaim> {
+    /// Bytes wanted.
+    pub(crate) bytes: usize,
+    /// Only pieces of this film may go.
+    pub(crate) only: Option<&'a Arc<Film<R>>>,
+    pub(crate) reason: Reason,
+    /// The caller waits: pieces may go whose memory comes back later.
+    pub(crate) patient: bool,
+}
+
+impl<R: Reclaim> Shared<R> {
+    /// Calls `attempt` until it gets its memory, making room in between; or says that there is
+    /// none. Never waits. Lock-free: a round is repeated only when something was freed, and
+    /// freed memory is missing afterwards only because another thread took it.
+    pub(crate) fn obtain<T>(
+        &self,
+        need: &Need<'_, R>,
+        mut attempt: impl FnMut() -> Result<T, Refused>,
+    ) -> Result<T> {
+        let mut patience = PATIENCE;
+        loop {
+            match attempt() {
+                Ok(got) => return Ok(got),
+                Err(Refused::Allocator) => {
+                    return Err(Error::OutOfMemory { bytes: need.bytes as u64 });
+                }
+                Err(Refused::Budget) => {}
+            }
+            if need.bytes as u64 > self.memory.budget.room_for_data() {
+                return Err(self.exhausted(need.bytes));
+            }
+            if self.memory.take_back_returned() || self.memory.free_one_pooled() {
+                continue;
+            }
+            let limbo = self.memory.budget.state(State::Limbo);
+            if limbo > 0 {
+                self.pass_all();
+                if self.memory.budget.state(State::Limbo) < limbo {
+                    continue;
+                }
+            }
+            if self.expire_assemblies() {
+                continue;
+            }
+            // What is on its way: evicting more for it would cost content and give nothing.
+            let coming = self.memory.budget.state(State::Limbo);
+            if coming >= need.bytes as u64 {
+                if patience > 0 {
+                    patience -= 1;
+                    std::hint::spin_loop();
+                    continue;
+                }
+                if !R::PRECISE {
+                    return Err(self.exhausted(need.bytes));
+                }
+            }
+            let stuck = coming + self.memory.budget.state(State::Held);
+            let futile = need.patient && stuck < need.bytes as u64;
+            match self.evict_one(need, futile) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Err(self.exhausted(need.bytes)),
+            }
+        }
+    }
+
+    /// The error that says why there is no memory.
+    pub(crate) fn exhausted(&self, needed: usize) -> Error {
+        Error::BudgetExhausted {
+            needed: needed as u64,
+            budget: self.memory.budget.limit(),
+            states: self.memory.budget.states(),
+            snapshots: self.live_snapshots(),
+        }
+    }
+
+    /// Collects what has passed its grace period, in every storage.
+    pub(crate) fn pass_all(&self) {
+        for film in self.directory.load().films() {
+            if film.table.has_limbo() {
+                film.table.pass();
+            }
+        }
+    }
+
+    /// Evicts the least valuable piece; whether there was one.
+    pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<bool> {
+        // A claim that is lost to another thread means another victim; that thread made room.
+        for _ in 0..64 {
+            let Some(victim) = self.choose(need.only, futile) else { return Ok(false) };
+            let wanted = |piece, shown| piece == victim.piece && shown == victim.shown;
+            let count = victim.film.evict_from(leaf_of(victim.piece), 1, need.reason, wanted)?;
+            if count > 0 {
+                victim.film.table.pass();
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks for the least valuable piece.
+    fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Option<Victim<R>> {
+        let directory = self.directory.load();
+        let films: Vec<&Arc<Film<R>>> = match only {
+            Some(film) => vec![film],
+            None => directory.films().collect(),
+        };
+        let resident: u64 = films.iter().map(|film| u64::from(film.present())).sum();
+        if resident == 0 {
+            return None;
+        }
+        let mut best: Option<Victim<R>> = None;
+        let start = self.hand.fetch_add(1, Ordering::Relaxed) % films.len();
+        let order = || films[start..].iter().chain(&films[..start]);
+        // First a sample, each film in proportion to what it holds; then, if all of it is
+        // protected or futile, everything.
+        for all in [false, true] {
+            for film in order() {
+                let share = (u64::from(film.present()) * SAMPLE as u64).div_ceil(resident);
+                let count = if all { usize::MAX } else { share.max(1) as usize };
+                self.sample(film, count, futile, &mut best);
+            }
+            let good = |v: &Victim<R>| !v.rank.futile && v.rank.protection == Protection::None;
+            if resident <= SAMPLE as u64 || best.as_ref().is_some_and(good) {
+                break;
+            }
+        }
+        best
+    }
+
+    /// Compares up to `count` pieces of one film, from its hand on, with the best so far.
+    fn sample(
+        &self,
+        film: &Arc<Film<R>>,
+        count: usize,
+        futile: bool,
+        best: &mut Option<Victim<R>>,
+    ) {
+        let view = film.protections.view(&film.layout(), self.clock.now());
+        let domain = &film.table.domain;
+        domain.with_lane(|lane| {
+            // SAFETY: the lane is this call's, and idle; it is left below.
+            let root =
+                unsafe { domain.scheme.enter(&lane.announcement, &film.table.root, Span::ALL) };
+            let hand = film.hand.load(Ordering::Relaxed);
+            // SAFETY: announced, so the version and all it shows is alive.
+            let version = unsafe { root.head() }.number;
+            // SAFETY: as above.
+            let pieces = unsafe { root.pieces_from(hand) };
+            let mut last = None;
+            for (piece, shown) in pieces.take(count) {
+                last = Some(piece);
+                // SAFETY: as above.
+                let header = unsafe { shown.header() };
+                let visited = header.visited();
+                let rank = self.rank(film, &view, piece, shown, version);
+                if visited && count != usize::MAX {
+                    header.clear_visited();
+                }
+                let Some(rank) = rank.filter(|rank| futile || !rank.futile) else { continue };
+                if best.as_ref().is_none_or(|b| rank < b.rank) {
+                    *best = Some(Victim { film: Arc::clone(film), piece, shown, rank });
+                }
+            }
+            if let Some(last) = last {
+                film.hand.store(last.wrapping_add(1), Ordering::Relaxed);
+            }
+            // SAFETY: announced above; only numbers and an address to compare are kept.
+            unsafe { R::leave(&lane.announcement) };
+        });
+    }
+
+    /// The rank of a piece; `None` if somebody is evicting it already. The piece is alive.
+    fn rank(
+        &self,
+        film: &Film<R>,
+        view: &View,
+        piece: u32,
+        shown: PieceRef,
+        version: u64,
+    ) -> Option<Rank> {
+        // SAFETY: the caller announces a version that shows the piece.
+        let header = unsafe { shown.header() };
+        if header.claimed() {
+            return None;
+        }
+        let futile = header.pinned() || film.table.shown_by_stalled(piece, header.born());
+        if film.removed() || !view.known(piece) {
+            return Some(Rank { futile, protection: Protection::None, worth: f64::MIN });
+        }
+        let candidate = Candidate {
+            storage: film.id,
+            piece,
+            size: header.size(),
+            protection: view.class(piece),
+            next_use: if view.watched() { view.next_use(piece) } else { None },
+            last_use: if view.watched() { view.last_use(piece) } else { None },
+            visited: header.visited(),
+            age: version.saturating_sub(header.born()),
+        };
+        let worth = policy::worth(&*self.policy, &candidate);
+        Some(Rank { futile, protection: candidate.protection, worth })
+    }
+}
+
+impl<R: Reclaim> Film<R> {
+    /// Evicts the pieces of one leaf that `wanted` chooses, at most `limit`: claims them, tells
+    /// the observers, unpublishes them in one version. How many went.
+    pub(crate) fn evict_from(
+        &self,
+        leaf: u32,
+        limit: usize,
+        reason: Reason,
+        wanted: impl FnMut(u32, PieceRef) -> bool,
+    ) -> Result<usize> {
+        let domain = &self.table.domain;
+        // W0: first the nodes, for a claim must be carried through.
+        let nodes = self.nodes()?;
+        let claims = domain.with_lane(|lane| self.table.claim(lane, leaf, limit, wanted));
+        if claims.is_empty() {
+            return Ok(0);
+        }
+        for &Claim { piece, size } in &claims {
+            let eviction = Eviction { storage: self.id, piece, size, reason };
+            for observer in &self.shared.observers {
+                observe::tell(&**observer, &eviction);
+            }
+        }
+        domain.with_lane(|lane| self.table.unpublish(lane, nodes, &claims));
+        self.account_evicted(&claims);
+        Ok(claims.len())
+    }
+
+    /// The nodes of a version to come. Table nodes may use the headroom; should even that be in
+    /// limbo, a pass may bring it back.
+    pub(crate) fn nodes(&self) -> Result<crate::table::publish::Nodes<'_, R>> {
+        let mut tries = PATIENCE;
+        loop {
+            match self.table.nodes() {
+                Ok(nodes) => return Ok(nodes),
+                Err(Refused::Allocator) => {
+                    return Err(Error::OutOfMemory { bytes: self.table.node_bytes() as u64 });
+                }
+                Err(Refused::Budget) if tries > 0 => {
+                    tries -= 1;
+                    self.shared.memory.take_back_returned();
+                    if !self.shared.memory.free_one_pooled() {
+                        self.shared.pass_all();
+                    }
+                }
+                Err(Refused::Budget) => return Err(self.shared.exhausted(self.table.node_bytes())),
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What should stay: the windows of the players, reserved pieces, explicit look-behind.
+//!
+//! Duty: invariant 2. Protection is an order of preference, never a veto. An eviction takes a
+//! [`View`] of what is protected now and asks it for each candidate's [`Class`].
+//!
+//! The lists change rarely and are read often: arc-swap. A playhead's position changes often: an
+//! atomic of its own, written by its player alone (Relaxed: it is a hint, and orders nothing).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::layout::Layout;
+use crate::sync::Counter;
+
+/// Bytes a second that are assumed where a window is given in time and no bitrate is known.
+pub const ASSUMED_BITRATE: u64 = 1 << 20;
+
+/// The length of a window, in bytes or in seconds of film.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// So many bytes.
+    Bytes(u64),
+    /// So much film, by the player's bitrate; without one, 1 MiB a second is assumed.
+    Time(Duration),
+}
+
+impl Extent {
+    /// The window in bytes at `bitrate` bytes a second.
+    #[must_use]
+    pub fn bytes(self, bitrate: Option<u64>) -> u64 {
+        match self {
+            Extent::Bytes(bytes) => bytes,
+            Extent::Time(time) => {
+                let rate = u128::from(bitrate.unwrap_or(ASSUMED_BITRATE));
+                u64::try_from(time.as_millis().saturating_mul(rate) / 1000).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+/// How much a piece is protected; a lower class goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protection {
+    /// Nothing protects the piece.
+    None,
+    /// It lies in a window that a closed player has left behind.
+    Lingering,
+    /// It lies behind a playhead, or was named by `set_lookbehind`.
+    Behind,
+    /// It was reserved: head and tail of a film, which every player opens with.
+    Reserved,
+    /// It lies ahead of a playhead, which is about to need it.
+    Ahead,
+}
+
+/// When a playhead's windows end: never, by itself.
+const ACTIVE: u64 = u64::MAX;
+
+/// A player's place in the film, and its windows.
+pub(crate) struct Playhead {
+    pub(crate) viewer: u64,
+    position: Counter,
+    bitrate: Counter,
+    ahead: Extent,
+    behind: Extent,
+    /// What is left of the windows after all windows together were fitted to half the budget.
+    fitted_ahead: Counter,
+    fitted_behind: Counter,
+    /// Milliseconds on the cache's clock at which the windows end.
+    until: Counter,
+}
+
+impl Playhead {
+    pub(crate) fn new(viewer: u64, position: u64, ahead: Extent, behind: Extent) -> Self {
+        let playhead = Self {
+            viewer,
+            position: Counter::default(),
+            bitrate: Counter::default(),
+            ahead,
+            behind,
+            fitted_ahead: Counter::default(),
+            fitted_behind: Counter::default(),
+            until: Counter::default(),
+        };
+        playhead.position.set(position);
+        playhead.until.set(ACTIVE);
+        playhead
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position.get()
+    }
+
+    pub(crate) fn move_to(&self, position: u64) {
+        self.position.set(position);
+    }
+
+    /// Bytes a second, if known.
+    pub(crate) fn bitrate(&self) -> Option<u64> {
+        Some(self.bitrate.get()).filter(|rate| *rate > 0)
+    }
+
+    pub(crate) fn set_bitrate(&self, rate: u64) {
+        self.bitrate.set(rate);
+    }
+
+    pub(crate) fn linger_until(&self, until: Duration) {
+        self.until.set(millis(until));
+    }
+
+    pub(crate) fn active(&self) -> bool {
+        self.until.get() == ACTIVE
+    }
+
+    pub(crate) fn ended(&self, now: Duration) -> bool {
+        self.until.get() <= millis(now)
+    }
+
+    /// The windows that were asked for, ahead and behind.
+    pub(crate) fn asked(&self) -> (u64, u64) {
+        let rate = self.bitrate();
+        (self.ahead.bytes(rate), self.behind.bytes(rate))
+    }
+
+    pub(crate) fn fit(&self, ahead: u64, behind: u64) {
+        self.fitted_ahead.set(ahead);
+        self.fitted_behind.set(behind);
+    }
+
+    /// The window ahead in bytes of the film, from the playhead on.
+    pub(crate) fn window_ahead(&self) -> Range<u64> {
+        let at = self.position();
+        at..at.saturating_add(self.fitted_ahead.get())
+    }
+
+    pub(crate) fn window_behind(&self) -> Range<u64> {
+        let at = self.position();
+        at.saturating_sub(self.fitted_behind.get())..at
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(ACTIVE - 1)
+}
+
+/// What protects pieces of one storage.
+#[derive(Default)]
+pub(crate) struct Protections {
+    pub(crate) playheads: ArcSwap<Vec<Arc<Playhead>>>,
+    reserved: ArcSwap<Vec<Range<u32>>>,
+    /// Sorted, without duplicates.
+    lookbehind: ArcSwap<Vec<u32>>,
+}
+
+impl Protections {
+    pub(crate) fn reserve(&self, pieces: Range<u32>) {
+        if pieces.is_empty() {
+            return;
+        }
+        self.reserved.rcu(|old| {
+            let mut new = Vec::clone(old);
+            if !new.contains(&pieces) {
+                new.push(pieces.clone());
+            }
+            new
+        });
+    }
+
+    pub(crate) fn unreserve(&self) {
+        self.reserved.store(Arc::default());
+    }
+
+    pub(crate) fn set_lookbehind(&self, mut pieces: Vec<u32>) {
+        pieces.sort_unstable();
+        pieces.dedup();
+        self.lookbehind.store(Arc::new(pieces));
+    }
+
+    pub(crate) fn lookbehind(&self) -> Arc<Vec<u32>> {
+        self.lookbehind.load_full()
+    }
+
+    /// What is protected now, as piece numbers.
+    pub(crate) fn view(&self, layout: &Layout, now: Duration) -> View {
+        let playheads = self.playheads.load();
+        let windows = playheads.iter().filter(|p| !p.ended(now)).map(|playhead| Window {
+            active: playhead.active(),
+            at: layout.piece_at(playhead.position()).map_or(u32::MAX, |(piece, _)| piece),
+            ahead: layout.pieces_of(playhead.window_ahead()),
+            behind: layout.pieces_of(playhead.window_behind()),
+        });
+        View {
+            windows: windows.collect(),
+            reserved: self.reserved.load_full(),
+            lookbehind: self.lookbehind.load_full(),
+            known: layout.pieces(),
+        }
+    }
+}
+
+struct Window {
+    active: bool,
+    at: u32,
+    ahead: Range<u32>,
+    behind: Range<u32>,
+}
+
+/// What is protected in one storage, at one moment.
+pub(crate) struct View {
+    windows: Vec<Window>,
+    reserved: Arc<Vec<Range<u32>>>,
+    lookbehind: Arc<Vec<u32>>,
+    known: Range<u32>,
+}
+
+impl View {
+    /// How much the piece is protected.
+    pub(crate) fn class(&self, piece: u32) -> Protection {
+        let mut class = Protection::None;
+        for window in &self.windows {
+            let ahead = window.ahead.contains(&piece);
+            let behind = window.behind.contains(&piece);
+            class = class.max(match (window.active, ahead, behind) {
+                (true, true, _) => Protection::Ahead,
+                (true, false, true) => Protection::Behind,
+                (false, true, _) | (false, _, true) => Protection::Lingering,
+                _ => Protection::None,
+            });
+        }
+        if class < Protection::Reserved && self.reserved.iter().any(|r| r.contains(&piece)) {
+            class = Protection::Reserved;
+        }
+        if class < Protection::Behind && self.lookbehind.binary_search(&piece).is_ok() {
+            class = Protection::Behind;
+        }
+        class
+    }
+
+    /// Pieces from the nearest playhead behind the piece to it, over active players first.
+    pub(crate) fn next_use(&self, piece: u32) -> Option<u32> {
+        let ahead = |window: &&Window| window.at <= piece;
+        let distance = |window: &Window| piece - window.at;
+        let active = self.windows.iter().filter(|w| w.active).filter(ahead).map(distance).min();
+        active.or_else(|| self.windows.iter().filter(ahead).map(distance).min())
+    }
+
+    /// Pieces from the piece to the nearest active playhead that has passed it.
+    pub(crate) fn last_use(&self, piece: u32) -> Option<u32> {
+        let passed = self.windows.iter().filter(|w| w.active && w.at != u32::MAX && w.at > piece);
+        passed.map(|window| window.at - piece).min()
+    }
+
+    /// Whether the layout still knows the piece: segments fall out of a live film's window.
+    pub(crate) fn known(&self, piece: u32) -> bool {
+        self.known.contains(&piece)
+    }
+
+    pub(crate) fn watched(&self) -> bool {
+        !self.windows.is_empty()
+    }
+}
+
+/// Fits the windows of all players of a cache to `room` bytes, by one factor for all.
+///
+/// Several players of one viewer share one viewer's part. Active players come first; windows
+/// that linger share what those leave.
+pub(crate) fn fit(playheads: &[Arc<Playhead>], room: u64) {
+    let wish = |playhead: &Playhead| {
+        let same = playheads.iter().filter(|p| p.viewer == playhead.viewer);
+        let players = same.filter(|p| p.active() == playhead.active()).count().max(1) as u64;
+        let (ahead, behind) = playhead.asked();
+        (ahead / players, behind / players)
+    };
+    let sum = |active: bool| -> u64 {
+        let some = playheads.iter().filter(|p| p.active() == active).map(|p| wish(p));
+        some.fold(0, |sum, (ahead, behind)| sum.saturating_add(ahead).saturating_add(behind))
+    };
+    let mut left = room;
+    for active in [true, false] {
+        let asked = sum(active);
+        let granted = asked.min(left);
+        left -= granted;
+        for playhead in playheads.iter().filter(|p| p.active() == active) {
+            let (ahead, behind) = wish(playhead);
+            let part = |bytes: u64| {
+                if asked == 0 {
+                    return 0;
+                }
+                // At most `bytes`, for granted <= asked.
+                (u128::from(bytes) * u128::from(granted) / u128::from(asked)) as u64
+            };
+            playhead.fit(part(ahead), part(behind));
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn playhead(viewer: u64, ahead: u64, behind: u64) -> Arc<Playhead> {
+        let extents = (Extent::Bytes(ahead), Extent::Bytes(behind));
+        Arc::new(Playhead::new(viewer, 1000, extents.0, extents.1))
+    }
+
+    #[test]
+    fn windows_that_fit_are_left_as_they_are() {
+        let players = [playhead(1, 300, 100), playhead(2, 300, 100)];
+        fit(&players, 1000);
+        assert_eq!(players[0].window_ahead(), 1000..1300);
+        assert_eq!(players[1].window_behind(), 900..1000);
+    }
+
+    #[test]
+    fn windows_that_exceed_the_room_shrink_alike() {
+        let players = [playhead(1, 600, 200), playhead(2, 600, 200)];
+        fit(&players, 800);
+        assert_eq!(players[0].window_ahead(), 1000..1300);
+        assert_eq!(players[1].window_behind(), 900..1000);
+    }
+
+    #[test]
+    fn two_players_of_one_viewer_share_one_part() {
+        let players = [playhead(1, 600, 200), playhead(1, 600, 200)];
+        fit(&players, 800);
+        assert_eq!(players[0].window_ahead(), 1000..1300);
+    }
+
+    #[test]
+    fn lingering_windows_get_what_active_ones_leave() {
+        let players = [playhead(1, 600, 200), playhead(2, 600, 200)];
+        players[1].linger_until(Duration::from_secs(60));
+        fit(&players, 1000);
+        assert_eq!(players[0].window_ahead(), 1000..1600);
+        assert_eq!(players[1].window_ahead(), 1000..1150);
+    }
+
+    #[test]
+    fn a_window_in_time_follows_the_bitrate() {
+        assert_eq!(Extent::Time(Duration::from_secs(2)).bytes(Some(500)), 1000);
+        assert_eq!(Extent::Time(Duration::from_secs(2)).bytes(None), 2 << 20);
+        assert_eq!(Extent::Time(Duration::MAX).bytes(Some(u64::MAX)), u64::MAX);
+    }
+}

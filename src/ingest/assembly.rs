@@ -1,0 +1,311 @@
+//! Blocks into a piece.
+//!
+//! Duty: invariant 5. A writer claims the byte ranges of its block that nobody has claimed, copies
+//! into those, then marks them written; so the first writer wins, and a byte that was written is
+//! never written again. What is written may be read while the rest still arrives.
+//!
+//! The first block reserves the whole piece (invariant 2), so later ones never fail for memory.
+//! The maps of ranges have room for [`FRAGMENTS`] disjoint claims, reserved with the piece.
+//!
+//! Hashing while bytes arrive: the hasher is a token. Who takes it hashes what is written in
+//! order, without a lock, and puts it back; who finds it gone goes on. Who completes the piece
+//! hashes the rest; should the token be out just then, it judges the whole piece anew.
+//!
+//! Bound: the mutex is held for operations on the map; never while copying, hashing or
+//! allocating.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::ranges::Ranges;
+use super::verify::{PieceHasher, Verifier};
+use crate::error::{Error, Result};
+use crate::memory::piece::PieceRef;
+use crate::memory::{Buffer, Memory, State};
+use crate::read::held::Held;
+use crate::sync::{AtomicU32, Counter, Mutex, Ordering, lock};
+
+/// Disjoint byte ranges that an assembly can remember.
+pub(crate) const FRAGMENTS: usize = 1024;
+
+/// Bytes that an assembly takes beside its piece: two maps of ranges, and what points to it.
+pub(crate) fn overhead(len: u32) -> usize {
+    let maps =
+        (fragments(len, FRAGMENTS) + fragments(len, 2 * FRAGMENTS)) * size_of::<Range<u32>>();
+    crate::memory::budget::rounded(maps + size_of::<Assembly>() + 512)
+}
+
+/// Disjoint ranges that are possible in a piece, up to `limit`.
+fn fragments(len: u32, limit: usize) -> usize {
+    (len as usize / 2 + 1).min(limit)
+}
+
+struct Map {
+    claimed: Ranges,
+    written: Ranges,
+}
+
+enum Hashing {
+    /// Nothing to hash before the piece is complete.
+    Whole,
+    /// The hasher, and how many bytes it has seen.
+    Idle(Box<dyn PieceHasher>, u32),
+    /// Somebody is hashing, or it is done.
+    Taken,
+}
+
+/// A piece on its way.
+pub(crate) struct Assembly {
+    pub(crate) piece: u32,
+    len: u32,
+    payload: PieceRef,
+    /// The owner's share, until the piece is published or the assembly dropped.
+    buffer: Mutex<Option<Buffer>>,
+    /// Keeps the bytes alive for those who read what has arrived, whatever becomes of the piece.
+    /// Never looked through: not all of its bytes are written.
+    _share: Held,
+    map: Mutex<Map>,
+    /// The end of what is written from the start on without a gap. Release when it grows.
+    prefix: AtomicU32,
+    hashing: Mutex<Hashing>,
+    /// Milliseconds on the cache's clock.
+    pub(crate) progress: Counter,
+    memory: Arc<Memory>,
+    overhead: usize,
+}
+
+/// What a block did to its piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// So many bytes are written by now.
+    Partial(u64),
+    /// All bytes are written, and this call is the one that saw it first.
+    Complete,
+}
+
+impl Assembly {
+    /// Wraps a buffer; [`overhead`] bytes were reserved for it in state *assembling*, which it
+    /// releases, also when it fails for want of memory for its maps.
+    pub(crate) fn new(
+        piece: u32,
+        len: u32,
+        buffer: Buffer,
+        hasher: Option<Box<dyn PieceHasher>>,
+        memory: &Arc<Memory>,
+        now: u64,
+    ) -> Result<Self> {
+        let map = |limit| Ranges::with_capacity(fragments(len, limit));
+        let maps = map(FRAGMENTS).and_then(|claimed| Ok((claimed, map(2 * FRAGMENTS)?)));
+        let (claimed, written) = maps.inspect_err(|_| {
+            memory.budget.release(overhead(len), State::Assembling);
+        })?;
+        let payload = buffer.piece();
+        // SAFETY: the buffer's owner is right here; the share moves into the handle.
+        let share = unsafe {
+            payload.retain();
+            Held::new(payload)
+        };
+        let progress = Counter::default();
+        progress.set(now);
+        Ok(Self {
+            piece,
+            len,
+            payload,
+            buffer: Mutex::new(Some(buffer)),
+            _share: share,
+            map: Mutex::new(Map { claimed, written }),
+            prefix: AtomicU32::new(0),
+            hashing: Mutex::new(match hasher {
+                Some(hasher) => Hashing::Idle(hasher, 0),
+                None => Hashing::Whole,
+            }),
+            progress,
+            memory: Arc::clone(memory),
+            overhead: overhead(len),
+        })
+    }
+
+    /// Copies the bytes of `block` that nobody wrote before.
+    pub(crate) fn write(&self, offset: u32, block: &[u8]) -> Result<Step> {
+        // The caller has checked the block against the piece.
+        let end = offset + block.len() as u32;
+        let mut step = Step::Partial(0);
+        let mut from = offset;
+        loop {
+            let claim = {
+                let mut map = lock(&self.map);
+                let gap = map.claimed.first_gap(from..end);
+                match gap {
+                    Some(gap) => {
+                        let claimed = map.claimed.insert(gap.clone());
+                        claimed.map_err(|_| Error::TooFragmented {
+                            piece: self.piece,
+                            limit: FRAGMENTS as u32,
+                        })?;
+                        gap
+                    }
+                    None => {
+                        if step == Step::Partial(0) {
+                            step = Step::Partial(map.written.covered());
+                        }
+                        return Ok(step);
+                    }
+                }
+            };
+            let bytes = &block[(claim.start - offset) as usize..(claim.end - offset) as usize];
+            // SAFETY: the range lies within the piece and was claimed by this call alone
+            // (invariant 5); the buffer is alive by this assembly's share.
+            unsafe {
+                let to = self.payload.payload().as_ptr().add(claim.start as usize);
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            }
+            from = claim.end;
+            let mut map = lock(&self.map);
+            // Never full: there are at most as many written ranges as claimed ones, plus one for
+            // each thread that is copying, for which there is as much room again.
+            let _ = map.written.insert(claim);
+            // Release: pairs with the Acquire in `prefix`; the mutex orders the other writers'
+            // bytes before this store.
+            self.prefix.store(map.written.prefix(), Ordering::Release);
+            let covered = map.written.covered();
+            step = if covered == u64::from(self.len) {
+                Step::Complete
+            } else {
+                Step::Partial(covered)
+            };
+        }
+    }
+
+    /// Hashes what has arrived in order, if there is a hasher and nobody else is at it.
+    pub(crate) fn hash(&self) {
+        loop {
+            let mut hashing = lock(&self.hashing);
+            let Hashing::Idle(mut hasher, seen) = std::mem::replace(&mut *hashing, Hashing::Taken)
+            else {
+                if !matches!(*hashing, Hashing::Taken) {
+                    // Whole: put back what was there.
+                    *hashing = Hashing::Whole;
+                }
+                return;
+            };
+            drop(hashing);
+            let ready = self.prefix();
+            // SAFETY: written up to `prefix`, and never again.
+            let bytes = unsafe { self.bytes(seen..ready) };
+            let outcome = catch_unwind(AssertUnwindSafe(|| hasher.update(bytes)));
+            let mut hashing = lock(&self.hashing);
+            *hashing = match outcome {
+                Ok(()) => Hashing::Idle(hasher, ready),
+                // A hasher that panics is out; the piece will be judged as a whole.
+                Err(_) => Hashing::Whole,
+            };
+            drop(hashing);
+            if self.prefix() == ready {
+                return;
+            }
+        }
+    }
+
+    /// Judges the complete piece. A verifier that panics has not approved it.
+    pub(crate) fn verify(&self, verifier: &dyn Verifier) -> bool {
+        let hashing = std::mem::replace(&mut *lock(&self.hashing), Hashing::Whole);
+        // SAFETY: the caller saw the piece complete.
+        let all = unsafe { self.bytes(0..self.len) };
+        let judge = || match hashing {
+            Hashing::Idle(mut hasher, seen) => {
+                hasher.update(&all[seen as usize..]);
+                hasher.matches()
+            }
+            _ => verifier.verify(self.piece, all),
+        };
+        catch_unwind(AssertUnwindSafe(judge)).unwrap_or(false)
+    }
+
+    /// The end of what is written from the start on without a gap.
+    pub(crate) fn prefix(&self) -> u32 {
+        self.prefix.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.prefix() == self.len
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        lock(&self.map).written.covered()
+    }
+
+    /// Whether every byte of the range is written.
+    pub(crate) fn has(&self, range: Range<u32>) -> bool {
+        lock(&self.map).written.contains(range)
+    }
+
+    /// # Safety
+    /// The range lies within the piece and was found written, by `prefix` or `has`.
+    pub(crate) unsafe fn bytes(&self, range: Range<u32>) -> &[u8] {
+        // SAFETY: written bytes are never written again; alive by this assembly's share.
+        unsafe {
+            let from = self.payload.payload().as_ptr().add(range.start as usize);
+            std::slice::from_raw_parts(from, range.len())
+        }
+    }
+
+    /// The owner's share, once.
+    pub(crate) fn take_buffer(&self) -> Option<Buffer> {
+        lock(&self.buffer).take()
+    }
+
+    /// Puts the owner's share back, for a publication that found no memory.
+    pub(crate) fn put_back(&self, buffer: Buffer) {
+        *lock(&self.buffer) = Some(buffer);
+    }
+
+    /// Bytes that the budget counts for it.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: alive by this assembly's share.
+        unsafe { self.payload.size() + self.overhead }
+    }
+}
+
+impl Drop for Assembly {
+    fn drop(&mut self) {
+        self.memory.budget.release(self.overhead, State::Assembling);
+    }
+}
+
+/// The written prefix of a piece that is still arriving.
+///
+/// Its bytes are not verified. They stay as they are while the handle lives, whatever becomes of
+/// the piece; a longer prefix needs a new handle.
+pub struct Arriving {
+    assembly: Arc<Assembly>,
+    len: u32,
+}
+
+impl Arriving {
+    pub(crate) fn new(assembly: Arc<Assembly>) -> Self {
+        let len = assembly.prefix();
+        Self { assembly, len }
+    }
+
+    /// The piece.
+    #[must_use]
+    pub fn piece(&self) -> u32 {
+        self.assembly.piece
+    }
+}
+
+impl std::ops::Deref for Arriving {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `len` was the prefix.
+        unsafe { self.assembly.bytes(0..self.len) }
+    }
+}
+
+impl std::fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Arriving").field("piece", &self.piece()).field("len", &self.len).finish()
+    }
+}

@@ -1,0 +1,235 @@
+//! The ledger: how many bytes may be alive, and how many are.
+//!
+//! Duty: invariant 1. Memory is reserved here before it is allocated and released here after it
+//! was freed, so that the sum of the six states is never above the limit, at any instant.
+//!
+//! Limit and resident bytes share one word. A reservation is one compare-and-swap on both, so
+//! that lowering the limit binds every reservation that completes after it: there is no moment
+//! in which a thread may act on a limit that it read before. What is resident when the limit
+//! falls stays, and only falls: the effective budget is `max(limit, resident)`.
+//!
+//! Orderings: all Relaxed. The ledger orders no other memory; atomicity is all it needs.
+//!
+//! Limits: amounts are counted in units of 128 bytes, 32 bits of them: 512 GiB.
+
+use super::State;
+use crate::stats::States;
+use crate::sync::{AtomicU64, AtomicUsize, Counter, Ordering};
+
+/// The grain of the ledger in bytes; every allocation is rounded up to it.
+pub(crate) const UNIT: usize = 128;
+/// The largest budget that the ledger can hold.
+pub(crate) const MAX_BUDGET: u64 = (u32::MAX as u64) * UNIT as u64;
+
+/// Rounds a size up to what the ledger will count for it.
+pub(crate) const fn rounded(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT) * UNIT
+}
+
+pub(crate) struct Budget {
+    /// Limit in the upper half, resident in the lower one, both in units.
+    ledger: AtomicU64,
+    /// Units that only table nodes may take: without room for a new root and leaf nothing could
+    /// be evicted from a full cache.
+    headroom: AtomicU64,
+    /// Bytes reserved by open assemblies, which together take at most half the limit.
+    assemblies: AtomicUsize,
+    states: [Counter; 6],
+    peak: Counter,
+}
+
+fn split(ledger: u64) -> (u64, u64) {
+    (ledger >> 32, ledger & u64::from(u32::MAX))
+}
+
+fn units(bytes: usize) -> u64 {
+    debug_assert!(bytes.is_multiple_of(UNIT));
+    (bytes / UNIT) as u64
+}
+
+/// The limit in whole units: rounding it up would overrun it.
+fn limit_units(bytes: u64) -> u64 {
+    bytes.min(MAX_BUDGET) / UNIT as u64
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            ledger: AtomicU64::new(limit_units(limit) << 32),
+            headroom: AtomicU64::new(0),
+            assemblies: AtomicUsize::new(0),
+            states: Default::default(),
+            peak: Counter::default(),
+        }
+    }
+
+    /// The limit in bytes that was asked for, rounded down to whole units.
+    pub(crate) fn limit(&self) -> u64 {
+        split(self.ledger.load(Ordering::Relaxed)).0 * UNIT as u64
+    }
+
+    /// Bytes alive now, in all six states together.
+    pub(crate) fn resident(&self) -> u64 {
+        split(self.ledger.load(Ordering::Relaxed)).1 * UNIT as u64
+    }
+
+    /// The most bytes that were ever alive at once.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.get()
+    }
+
+    /// Binds every reservation from now on; gives back nothing by itself.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        let limit = limit_units(limit) << 32;
+        let _ = self
+            .ledger
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(limit | split(now).1));
+    }
+
+    /// Keeps at least so many bytes for table nodes.
+    pub(crate) fn raise_headroom(&self, bytes: usize) {
+        self.headroom.fetch_max(units(rounded(bytes)), Ordering::Relaxed);
+    }
+
+    pub(crate) fn headroom(&self) -> u64 {
+        self.headroom.load(Ordering::Relaxed) * UNIT as u64
+    }
+
+    /// Bytes that data may use at the present limit.
+    pub(crate) fn room_for_data(&self) -> u64 {
+        self.limit().saturating_sub(self.headroom())
+    }
+
+    /// Takes `bytes` (whole units) into `state`, or nothing. Lock-free: a step is repeated only
+    /// because another thread's reservation or release went through.
+    pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
+        let wanted = units(bytes);
+        let kept = match state {
+            State::Table => 0,
+            _ => self.headroom.load(Ordering::Relaxed),
+        };
+        let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+            let (limit, resident) = split(now);
+            let fits = resident + wanted <= limit.saturating_sub(kept);
+            fits.then_some(now + wanted)
+        });
+        let Ok(before) = taken else { return false };
+        self.peak.raise_to((split(before).1 + wanted) * UNIT as u64);
+        self.states[state as usize].add(bytes as u64);
+        true
+    }
+
+    /// Gives `bytes` of `state` back, after they were freed.
+    pub(crate) fn release(&self, bytes: usize, state: State) {
+        self.states[state as usize].sub(bytes as u64);
+        self.ledger.fetch_sub(units(bytes), Ordering::Relaxed);
+    }
+
+    /// Notes that `bytes` went from one state to another; resident does not change.
+    pub(crate) fn transfer(&self, bytes: usize, from: State, to: State) {
+        self.states[from as usize].sub(bytes as u64);
+        self.states[to as usize].add(bytes as u64);
+    }
+
+    /// Counts `bytes` against the half that assemblies may take together.
+    pub(crate) fn open_assembly(&self, bytes: usize) -> bool {
+        let half = usize::try_from(self.limit() / 2).unwrap_or(usize::MAX);
+        self.assemblies
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+                now.checked_add(bytes).filter(|sum| *sum <= half)
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn close_assembly(&self, bytes: usize) {
+        self.assemblies.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn assemblies(&self) -> u64 {
+        self.assemblies.load(Ordering::Relaxed) as u64
+    }
+
+    pub(crate) fn state(&self, state: State) -> u64 {
+        self.states[state as usize].get()
+    }
+
+    /// The resident bytes split by state.
+    ///
+    /// The sum is `resident` exactly. The split is exact when nothing moves; while bytes move
+    /// the published share takes up what the other five, read one after another, do not say.
+    pub(crate) fn states(&self) -> States {
+        let resident = self.resident();
+        let mut left = resident;
+        let mut take = |state: State| {
+            // A move between two reads may show a share that never was: never more than is left.
+            let bytes = (self.state(state) as i64).max(0) as u64;
+            let bytes = bytes.min(left);
+            left -= bytes;
+            bytes
+        };
+        let table = take(State::Table);
+        let assembling = take(State::Assembling);
+        let limbo = take(State::Limbo);
+        let held = take(State::Held);
+        let pooled = take(State::Pooled);
+        States { assembling, published: left, limbo, held, pooled, table }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_over_the_limit_takes_nothing() {
+        let budget = Budget::new(1024);
+        assert!(budget.reserve(896, State::Assembling));
+        assert!(!budget.reserve(256, State::Assembling));
+        assert_eq!(budget.resident(), 896);
+        assert!(budget.reserve(128, State::Assembling));
+        assert_eq!(budget.peak(), 1024);
+    }
+
+    #[test]
+    fn only_table_nodes_may_use_the_headroom() {
+        let budget = Budget::new(1024);
+        budget.raise_headroom(200);
+        assert!(!budget.reserve(896, State::Assembling));
+        assert!(budget.reserve(768, State::Assembling));
+        assert!(!budget.reserve(128, State::Pooled));
+        assert!(budget.reserve(256, State::Table));
+    }
+
+    #[test]
+    fn a_lowered_limit_binds_at_once_and_what_is_resident_only_falls() {
+        let budget = Budget::new(1024);
+        assert!(budget.reserve(1024, State::Assembling));
+        budget.set_limit(512);
+        assert_eq!(budget.resident(), 1024);
+        budget.release(256, State::Assembling);
+        assert!(!budget.reserve(128, State::Assembling));
+        budget.release(384, State::Assembling);
+        assert!(budget.reserve(128, State::Assembling));
+        assert_eq!(budget.resident(), 512);
+    }
+
+    #[test]
+    fn assemblies_together_take_at_most_half() {
+        let budget = Budget::new(1024);
+        assert!(budget.open_assembly(512));
+        assert!(!budget.open_assembly(128));
+        budget.close_assembly(256);
+        assert!(budget.open_assembly(256));
+    }
+
+    #[test]
+    fn the_states_add_up_to_what_is_resident() {
+        let budget = Budget::new(4096);
+        assert!(budget.reserve(1024, State::Assembling));
+        budget.transfer(1024, State::Assembling, State::Published);
+        assert!(budget.reserve(256, State::Table));
+        let states = budget.states();
+        assert_eq!((states.published, states.table), (1024, 256));
+        assert_eq!(states.total(), budget.resident());
+    }
+}

@@ -1,0 +1,266 @@
+//! A piece's memory: header and payload in one allocation.
+//!
+//! ```text
+//! 0        64       128                                     128 + capacity
+//! | read   | counts | payload ............................. |
+//! ```
+//!
+//! Line 0 is what a borrowed hit reads: it is written when the piece is published, when a first
+//! hit sets the visited mark, and when eviction clears it (invariant 9). Line 1 holds what
+//! handles and the reclaimer write. The payload starts on a line of its own, 64-byte aligned.
+//!
+//! The reference count is 1 for the table plus one for each [`Held`](crate::Held). The table's
+//! share is dropped by the reclaimer after the grace period, so a snapshot that shows the piece
+//! may always take another.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+use super::Memory;
+use super::budget::rounded;
+use crate::retire::Link;
+use crate::sync::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Canary, Ordering, fence,
+};
+
+/// Bytes in front of every payload.
+pub(crate) const HEADER: usize = 128;
+const ALIGN: usize = 64;
+
+/// What may be done with a published piece: unpublished by whoever wins the claim.
+const OPEN: u8 = 0;
+const CLAIMED: u8 = 1;
+
+/// The counts of a piece, on a line of their own.
+#[repr(align(64))]
+pub(crate) struct Counts {
+    refs: AtomicUsize,
+    claim: AtomicU8,
+    /// The next buffer in the list of those that handles have returned.
+    pub(crate) returned: AtomicPtr<Header>,
+    /// The memory that counts the buffer, kept alive by one strong count.
+    pub(crate) home: *const Memory,
+    /// The reclaimer's.
+    pub(crate) link: Link,
+}
+
+/// The header of a buffer.
+#[repr(C, align(64))]
+pub(crate) struct Header {
+    len: u32,
+    index: u32,
+    /// Bytes of the whole allocation, as the budget counts them.
+    size: usize,
+    /// The version that first showed the piece. Relaxed: written before the publishing
+    /// compare-and-swap, which orders it.
+    born: AtomicU64,
+    visited: AtomicBool,
+    pub(crate) canary: Canary,
+    pub(crate) counts: Counts,
+}
+
+/// A pointer to a buffer; says nothing about who owns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PieceRef(NonNull<Header>);
+
+// SAFETY: a pointer; every use of it is unsafe and names what keeps the buffer alive.
+unsafe impl Send for PieceRef {}
+// SAFETY: as above.
+unsafe impl Sync for PieceRef {}
+
+/// Bytes that the budget counts for a payload of `len` bytes.
+pub(crate) const fn size_for(len: usize) -> usize {
+    rounded(HEADER + len)
+}
+
+fn layout_for(size: usize) -> Option<Layout> {
+    Layout::from_size_align(size, ALIGN).ok()
+}
+
+impl PieceRef {
+    /// Asks the allocator for a buffer of `size` bytes in all; `None` if it refuses.
+    pub(crate) fn allocate(size: usize) -> Option<Self> {
+        debug_assert!(size >= HEADER);
+        const { assert!(cfg!(loom) || std::mem::size_of::<Header>() == HEADER) };
+        let layout = layout_for(size.max(std::mem::size_of::<Header>()))?;
+        // SAFETY: the size is not zero.
+        let memory = unsafe { std::alloc::alloc(layout) };
+        let header = NonNull::new(memory.cast::<Header>())?;
+        // SAFETY: fresh memory, large and aligned enough for a header.
+        unsafe {
+            header.write(Header {
+                len: 0,
+                index: 0,
+                size,
+                born: AtomicU64::new(0),
+                visited: AtomicBool::new(false),
+                canary: Canary::new(),
+                counts: Counts {
+                    refs: AtomicUsize::new(0),
+                    claim: AtomicU8::new(OPEN),
+                    returned: AtomicPtr::new(std::ptr::null_mut()),
+                    home: std::ptr::null(),
+                    link: Link::default(),
+                },
+            });
+        }
+        Some(Self(header))
+    }
+
+    /// # Safety
+    /// The caller owns the buffer alone, and nobody uses it afterwards.
+    pub(crate) unsafe fn free(self) {
+        // SAFETY: allocated in `allocate` with this layout; owned by the caller.
+        unsafe {
+            let size = self.size().max(std::mem::size_of::<Header>());
+            std::ptr::drop_in_place(self.0.as_ptr());
+            if let Some(layout) = layout_for(size) {
+                std::alloc::dealloc(self.0.as_ptr().cast(), layout);
+            }
+        }
+    }
+
+    /// # Safety
+    /// The buffer is alive for `'a`, and not mutated but through atomics and `link`.
+    #[inline(always)]
+    pub(crate) unsafe fn header<'a>(self) -> &'a Header {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// # Safety
+    /// The buffer is alive.
+    pub(crate) unsafe fn size(self) -> usize {
+        // SAFETY: alive; `size` never changes.
+        unsafe { (*self.0.as_ptr()).size }
+    }
+
+    /// Makes the buffer ready for `len` bytes of piece `index`, owned by its writer alone.
+    ///
+    /// # Safety
+    /// The caller owns the buffer alone, and `len` fits.
+    pub(crate) unsafe fn prepare(self, index: u32, len: u32) {
+        // SAFETY: alive, for the caller owns it.
+        debug_assert!(cfg!(loom) || HEADER + len as usize <= unsafe { self.size() });
+        // SAFETY: owned by the caller alone.
+        let header = unsafe { &mut *self.0.as_ptr() };
+        header.len = len;
+        header.index = index;
+        header.visited.store(false, Ordering::Relaxed);
+        header.counts.claim.store(OPEN, Ordering::Relaxed);
+        header.counts.refs.store(1, Ordering::Relaxed);
+    }
+
+    /// Notes which memory counts the buffer; one strong count of it moves in.
+    ///
+    /// # Safety
+    /// The caller owns the buffer alone.
+    pub(crate) unsafe fn set_home(self, home: *const Memory) {
+        // SAFETY: the caller's contract.
+        unsafe { (*self.0.as_ptr()).counts.home = home };
+    }
+
+    /// Takes a share of the piece.
+    ///
+    /// # Safety
+    /// A share exists that cannot go meanwhile: the caller's own, or the table's under a
+    /// snapshot that shows the piece (invariant 4).
+    pub(crate) unsafe fn retain(self) {
+        // Relaxed: as for any reference count, the share that the caller leans on orders it.
+        // SAFETY: the caller's contract.
+        unsafe { self.header().counts.refs.fetch_add(1, Ordering::Relaxed) };
+    }
+
+    /// Drops a share; true if it was the last one, and the buffer is the caller's alone.
+    ///
+    /// # Safety
+    /// The share is the caller's, and not used afterwards.
+    pub(crate) unsafe fn release(self) -> bool {
+        // Release: what this share's owner read comes before the buffer's next use.
+        // SAFETY: the caller's contract.
+        let before = unsafe { self.header().counts.refs.fetch_sub(1, Ordering::Release) };
+        if before == 1 {
+            // Pairs with the Release of every other share. Model: `held_against_evict`.
+            fence(Ordering::Acquire);
+        }
+        before == 1
+    }
+
+    /// The first byte of the payload.
+    #[inline(always)]
+    pub(crate) fn payload(self) -> NonNull<u8> {
+        // SAFETY: every buffer is at least HEADER bytes long, so this stays in bounds or one past.
+        unsafe { self.0.cast::<u8>().add(HEADER.max(std::mem::size_of::<Header>())) }
+    }
+
+    /// The payload as a piece.
+    ///
+    /// # Safety
+    /// The buffer is alive for `'a`, all of its `len` bytes were written before it was
+    /// published, and nobody writes to it during `'a` (invariants 4 and 5).
+    #[inline(always)]
+    pub(crate) unsafe fn bytes<'a>(self) -> &'a [u8] {
+        // SAFETY: the caller's contract.
+        unsafe { std::slice::from_raw_parts(self.payload().as_ptr(), self.header().len as usize) }
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut Header {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn from_ptr(pointer: *mut Header) -> Option<Self> {
+        NonNull::new(pointer).map(Self)
+    }
+}
+
+impl Header {
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn born(&self) -> u64 {
+        self.born.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_born(&self, version: u64) {
+        self.born.store(version, Ordering::Relaxed);
+    }
+
+    /// Leaves the visited mark: writes only if it is not there yet.
+    #[inline(always)]
+    pub(crate) fn visit(&self) {
+        if !self.visited.load(Ordering::Relaxed) {
+            self.visited.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn visited(&self) -> bool {
+        self.visited.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clear_visited(&self) {
+        self.visited.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether handles keep the piece: evicting it would free nothing now.
+    pub(crate) fn pinned(&self) -> bool {
+        self.counts.refs.load(Ordering::Relaxed) > 1
+    }
+
+    /// W2: takes the right to unpublish the piece; one claim in its life succeeds.
+    ///
+    /// Relaxed: the claim settles who goes on, and orders nothing; the buffer is alive by the
+    /// claimant's own announcement.
+    pub(crate) fn claim(&self) -> bool {
+        let claim = &self.counts.claim;
+        claim.compare_exchange(OPEN, CLAIMED, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    pub(crate) fn claimed(&self) -> bool {
+        self.counts.claim.load(Ordering::Relaxed) == CLAIMED
+    }
+}

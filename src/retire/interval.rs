@@ -1,0 +1,275 @@
+//! Reclamation by version interval: the default.
+//!
+//! A snapshot knows what it can reach: one version. So a node that was published in version b
+//! and unpublished in version e is free as soon as no live snapshot of its storage has a version
+//! in [b, e). A stalled reader keeps what its own snapshot shows, and delays nothing else. (Kin:
+//! hazard eras, Ramalhete and Correia 2017; interval-based reclamation, Wen et al. 2018; Steam,
+//! Boettcher et al. 2019. The announcement is that of hazard pointers, Michael 2004.)
+//!
+//! Steps and orderings, by the names that the models use:
+//!
+//! - R1 load the root. R2 announce it, Release. R3 fence, SeqCst. R4 load the root, Acquire; again
+//!   from R2 until it is what was announced. Leaving stores null, Release.
+//! - W7 the pass loads the root, Acquire, and takes what the versions up to it unpublished. W8
+//!   fence, SeqCst; scan the lanes, Acquire.
+//!
+//! Why it is enough: either R3 is before W8 in the order of the fences, then the scan sees R2 (or
+//! something later of that lane, and the snapshot is gone or newer); or W8 is before R3, then R4
+//! sees the root of W7 or a newer one, and nothing that the pass frees is reachable from it.
+//! R2's and leave's Release with the scan's Acquire order a snapshot's last look before the free,
+//! and carry the span along. Models: `publish_against_snapshot`, `retire_against_snapshot`.
+//!
+//! An announced address is compared, never followed: it may be one that was never validated, and
+//! then names no root, or one of a later life of the same memory, which keeps a little too much
+//! for a moment. Roots come from a pool per storage, so it is never another storage's.
+//!
+//! Limits: several windowed snapshots of the same version count as the hull of their windows.
+
+use super::{Lines, List, Record, Scheme, Span};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, fence};
+use crate::table::version::{Root, RootRef};
+
+/// Reclamation by version interval: a stalled snapshot keeps what it shows, and nothing else.
+///
+/// The default scheme of a [`Cache`](crate::Cache).
+#[derive(Debug)]
+pub struct Interval(());
+
+pub(crate) struct Announced {
+    root: AtomicPtr<Root>,
+    /// Which pieces the snapshot may look at; written before the root is announced.
+    span: AtomicU64,
+}
+
+/// Retired roots that a snapshot announces; what it keeps hangs on each.
+#[derive(Default)]
+pub(crate) struct Limbo {
+    roots: List,
+    outlook: Option<(u64, Span)>,
+}
+
+/// Announcements that are looked up together.
+const CHUNK: usize = 64;
+
+impl Scheme for Interval {
+    type Announcement = Announced;
+    type Limbo = Limbo;
+
+    const PRECISE: bool = true;
+
+    fn new() -> Self {
+        Self(())
+    }
+
+    fn announcement(&self) -> Announced {
+        Announced { root: AtomicPtr::new(std::ptr::null_mut()), span: AtomicU64::new(0) }
+    }
+
+    #[inline(always)]
+    fn is_idle(lane: &Announced) -> bool {
+        // Acquire: pairs with the Release in `leave`, for a snapshot may be dropped elsewhere.
+        lane.root.load(Ordering::Acquire).is_null()
+    }
+
+    #[inline(always)]
+    unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, span: Span) -> RootRef {
+        lane.span.store(span.packed(), Ordering::Relaxed);
+        // SAFETY: the caller's contract.
+        unsafe { self.renew(lane, root, span) }
+    }
+
+    #[inline(always)]
+    unsafe fn renew(&self, lane: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
+        let mut seen = root.load(Ordering::Relaxed); // R1
+        loop {
+            lane.root.store(seen, order::R2);
+            fence_r3();
+            let now = root.load(order::R4);
+            if now == seen || cfg!(fault = "no_validation") {
+                // SAFETY: a table's root is never null.
+                return unsafe { RootRef::from_ptr(now).unwrap_unchecked() };
+            }
+            seen = now;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn leave(lane: &Announced) {
+        lane.root.store(std::ptr::null_mut(), order::LEAVE);
+    }
+
+    unsafe fn collect(
+        &self,
+        lines: &Lines<Self>,
+        limbo: &mut Limbo,
+        mut fresh: List,
+        free: &mut dyn FnMut(Record),
+    ) {
+        let mut loose = List::default();
+        // SAFETY: here and below: the caller is the one reclaimer, and what is on the lists is
+        // alive until it is passed to `free`.
+        unsafe {
+            fresh.drain(|record| match record {
+                Record::Root(_) => limbo.roots.push(record),
+                _ => loose.push(record),
+            });
+        }
+        fence_w8();
+        // SAFETY: as above.
+        unsafe {
+            look_up(lines, &limbo.roots);
+            // Roots that nobody announces are free, and what hung on them is loose again.
+            let mut roots = std::mem::take(&mut limbo.roots);
+            limbo.outlook = None;
+            roots.drain(|record| {
+                let Record::Root(root) = record else { return };
+                let (seen, mut hanging) = root.head().keeps.with(|keeps| {
+                    let seen = keeps.seen.take();
+                    let unchanged = seen.is_some() && seen == keeps.hull;
+                    keeps.hull = seen;
+                    let none = List::default();
+                    (seen, if unchanged { none } else { std::mem::take(&mut keeps.hanging) })
+                });
+                hanging.drain(|kept| loose.push(kept));
+                match seen {
+                    None => free(record),
+                    Some(hull) => {
+                        limbo.roots.push(record);
+                        let number = root.head().number;
+                        limbo.outlook = Some(match limbo.outlook {
+                            Some((newest, all)) => (newest.max(number), all.hull(hull)),
+                            None => (number, hull),
+                        });
+                    }
+                }
+            });
+            loose.drain(|record| match holder(&limbo.roots, record) {
+                Some(root) => root.head().keeps.with(|keeps| keeps.hanging.push(record)),
+                None => free(record),
+            });
+        }
+    }
+
+    fn outlook(limbo: &Limbo) -> Option<(u64, Span)> {
+        limbo.outlook
+    }
+
+    unsafe fn surrender(limbo: &mut Limbo, free: &mut dyn FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            limbo.roots.drain(|record| {
+                if let Record::Root(root) = record {
+                    let mut hanging = root.head().keeps.with(|k| std::mem::take(&mut k.hanging));
+                    hanging.drain(&mut *free);
+                }
+                free(record);
+            });
+        }
+    }
+}
+
+/// Notes on each root of the list what the snapshots that announce it may look at.
+///
+/// # Safety
+/// The caller is the one reclaimer, and the roots are alive.
+unsafe fn look_up(lines: &Lines<Interval>, roots: &List) {
+    if roots.is_empty() {
+        return;
+    }
+    let mut chunk = [(std::ptr::null_mut::<Root>(), Span::NONE); CHUNK];
+    let mut lanes = lines.lanes();
+    loop {
+        let mut count = 0;
+        for lane in lanes.by_ref() {
+            let announced = &lane.announcement;
+            let root = announced.root.load(order::SCAN);
+            if root.is_null() {
+                continue;
+            }
+            chunk[count] = (root, Span::unpacked(announced.span.load(Ordering::Relaxed)));
+            count += 1;
+            if count == CHUNK {
+                break;
+            }
+        }
+        let found = &mut chunk[..count];
+        found.sort_unstable_by_key(|(root, _)| *root);
+        // SAFETY: the caller's contract.
+        unsafe {
+            each_root(roots, |root| {
+                let start = found.partition_point(|(address, _)| *address < root.as_ptr());
+                for (_, span) in found[start..].iter().take_while(|(a, _)| *a == root.as_ptr()) {
+                    root.head().keeps.with(|keeps| {
+                        keeps.seen = Some(keeps.seen.map_or(*span, |seen| seen.hull(*span)));
+                    });
+                }
+                false
+            });
+        }
+        if count < CHUNK {
+            return;
+        }
+    }
+}
+
+/// The announced root that keeps `record` alive, if any: the rule of the interval.
+///
+/// # Safety
+/// The caller is the one reclaimer, and the nodes are alive.
+unsafe fn holder(roots: &List, record: Record) -> Option<RootRef> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (born, span) = record.born();
+        let died = record.link().with(|link| link.died);
+        let died = if cfg!(fault = "interval_off_by_one") { died - 1 } else { died };
+        each_root(roots, |root| {
+            let hull = root.head().keeps.with(|keeps| keeps.hull);
+            (born..died).contains(&root.head().number)
+                && hull.is_some_and(|hull| hull.overlaps(span))
+        })
+    }
+}
+
+/// Walks the roots until one satisfies `wanted`.
+///
+/// # Safety
+/// The caller is the one reclaimer, and the roots are alive.
+unsafe fn each_root(roots: &List, mut wanted: impl FnMut(RootRef) -> bool) -> Option<RootRef> {
+    let mut next = roots.0;
+    while let Some(record @ Record::Root(root)) = next {
+        if wanted(root) {
+            return Some(root);
+        }
+        // SAFETY: the caller's contract.
+        next = unsafe { record.link().with(|link| link.next) };
+    }
+    None
+}
+
+/// The orderings, each of which a seeded fault weakens (`--cfg fault="..."`): the models must
+/// then fail, or they have gone blind.
+mod order {
+    use crate::sync::Ordering;
+
+    const fn unless(weakened: bool, strong: Ordering) -> Ordering {
+        if weakened { Ordering::Relaxed } else { strong }
+    }
+
+    pub(super) const R2: Ordering = unless(cfg!(fault = "relaxed_announce"), Ordering::Release);
+    pub(super) const R4: Ordering = unless(cfg!(fault = "relaxed_validate"), Ordering::Acquire);
+    pub(super) const LEAVE: Ordering = unless(cfg!(fault = "relaxed_leave"), Ordering::Release);
+    pub(super) const SCAN: Ordering = unless(cfg!(fault = "relaxed_scan"), Ordering::Acquire);
+}
+
+#[inline(always)]
+fn fence_r3() {
+    if !cfg!(fault = "no_reader_fence") {
+        fence(Ordering::SeqCst);
+    }
+}
+
+fn fence_w8() {
+    if !cfg!(fault = "no_pass_fence") {
+        fence(Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,220 @@
+//! Grace period: when may the memory of what was unpublished be used again?
+//!
+//! Duty: the contract between the table and a reclamation scheme. A reader announces a storage's
+//! root in a [`Lane`] before it looks into it; the reclaimer hands what was unpublished to the
+//! scheme, and the scheme hands back what no snapshot can reach any more.
+//!
+//! Three schemes stand behind the contract: [`Interval`], which knows what each snapshot can
+//! reach and is bounded by it; [`Epoch`] (crossbeam-epoch) and [`Hyaline`] (seize), which keep
+//! all that is unpublished while any snapshot lives. All pass the same tests.
+//!
+//! Lists of retired nodes are threaded through the nodes ([`Link`]), so that a pass allocates
+//! nothing: it runs when memory is short. (Epoch and Hyaline keep a small queue of flags.)
+
+mod batches;
+mod epoch;
+mod hyaline;
+mod interval;
+mod lines;
+
+pub use epoch::Epoch;
+pub use hyaline::Hyaline;
+pub use interval::Interval;
+pub(crate) use lines::{Lane, Line, Lines};
+
+use crate::memory::piece::PieceRef;
+use crate::sync::{AtomicPtr, Owned};
+use crate::table::version::{LeafRef, Root, RootRef};
+
+/// A reclamation scheme: [`Interval`], [`Epoch`] or [`Hyaline`].
+///
+/// The trait is sealed: its contract is between this crate's table and this crate's schemes.
+#[expect(private_bounds, reason = "sealed")]
+pub trait Reclaim: Scheme {}
+
+impl<S: Scheme> Reclaim for S {}
+
+/// The contract. Numbers are those of the crate's invariants.
+pub(crate) trait Scheme: Send + Sync + Sized + 'static {
+    /// Where one snapshot is announced.
+    type Announcement: Send + Sync;
+    /// What waits for its grace period in one storage; touched by one pass at a time.
+    type Limbo: Default + Send;
+
+    /// Whether a stalled snapshot keeps only what it shows: then evicting something else gives
+    /// memory back now.
+    const PRECISE: bool;
+
+    fn new() -> Self;
+
+    fn announcement(&self) -> Self::Announcement;
+
+    /// Whether no snapshot is announced here. Acquire: what the last one's owner did, wherever
+    /// it was dropped, happens before.
+    fn is_idle(announcement: &Self::Announcement) -> bool;
+
+    /// Announces the version that `root` names, and returns it. It and all it shows within
+    /// `span` stay alive until [`leave`](Self::leave) (invariant 4).
+    ///
+    /// # Safety
+    /// The announcement is idle and used by no other thread meanwhile; whatever replaces the
+    /// root is handed to `collect` of the same scheme, and freed only when that says so.
+    unsafe fn enter(
+        &self,
+        announcement: &Self::Announcement,
+        root: &AtomicPtr<Root>,
+        span: Span,
+    ) -> RootRef;
+
+    /// Announces what `root` names now, in place of what was announced.
+    ///
+    /// # Safety
+    /// As for `enter`, but the announcement is the caller's and not idle.
+    unsafe fn renew(
+        &self,
+        announcement: &Self::Announcement,
+        root: &AtomicPtr<Root>,
+        span: Span,
+    ) -> RootRef;
+
+    /// Ends the announcement.
+    ///
+    /// # Safety
+    /// It is the caller's, and nothing that it protected is used afterwards.
+    unsafe fn leave(announcement: &Self::Announcement);
+
+    /// Takes over `fresh`, and passes to `free` what no snapshot can reach.
+    ///
+    /// # Safety
+    /// One thread at a time for one `limbo`. Each fresh node was unpublished before this call,
+    /// its link says by which version, and it is handed over once.
+    unsafe fn collect(
+        &self,
+        lines: &Lines<Self>,
+        limbo: &mut Self::Limbo,
+        fresh: List,
+        free: &mut dyn FnMut(Record),
+    );
+
+    /// The newest version and the pieces that stalled snapshots are known to show: evicting
+    /// those frees nothing now. A hint.
+    fn outlook(limbo: &Self::Limbo) -> Option<(u64, Span)>;
+
+    /// Passes everything to `free`.
+    ///
+    /// # Safety
+    /// No snapshot of the storage lives, nor ever will.
+    unsafe fn surrender(limbo: &mut Self::Limbo, free: &mut dyn FnMut(Record));
+}
+
+/// A range of piece numbers, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl Span {
+    pub(crate) const ALL: Self = Self { first: 0, last: u32::MAX };
+    /// Contains no piece (numbers end before `u32::MAX`).
+    pub(crate) const NONE: Self = Self { first: u32::MAX, last: u32::MAX };
+
+    pub(crate) fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    #[inline(always)]
+    pub(crate) fn contains(self, piece: u32) -> bool {
+        self.first <= piece && piece <= self.last
+    }
+
+    /// The smallest span that contains both.
+    pub(crate) fn hull(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
+    pub(crate) fn packed(self) -> u64 {
+        u64::from(self.first) << 32 | u64::from(self.last)
+    }
+
+    pub(crate) fn unpacked(packed: u64) -> Self {
+        Self { first: (packed >> 32) as u32, last: packed as u32 }
+    }
+}
+
+/// A node that was unpublished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Record {
+    Root(RootRef),
+    Leaf(LeafRef),
+    Piece(PieceRef),
+}
+
+/// The reclaimer's part of a node: meaningless while the node is published.
+pub(crate) type Link = Owned<LinkState>;
+
+#[derive(Default)]
+pub(crate) struct LinkState {
+    next: Option<Record>,
+    /// The version that no longer showed the node.
+    died: u64,
+}
+
+/// The reclaimer's notes on a retired root that a snapshot announces.
+#[derive(Default)]
+pub(crate) struct Keeps {
+    /// What its snapshots keep alive.
+    hanging: List,
+    /// The hull of what its snapshots may look at: as this pass finds it, and as it was when the
+    /// list was made.
+    seen: Option<Span>,
+    hull: Option<Span>,
+}
+
+/// A list of retired nodes, threaded through their links.
+#[derive(Default)]
+pub(crate) struct List(Option<Record>);
+
+impl List {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// # Safety
+    /// The caller is the one reclaimer; the node is alive and on no list.
+    pub(crate) unsafe fn push(&mut self, record: Record) {
+        let next = self.0.replace(record);
+        // SAFETY: the caller's contract.
+        unsafe { record.link().with(|link| link.next = next) };
+    }
+
+    /// Notes the version that unpublished the node, and pushes it.
+    ///
+    /// # Safety
+    /// As for [`List::push`].
+    pub(crate) unsafe fn push_dead(&mut self, record: Record, died: u64) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            record.link().with(|link| link.died = died);
+            self.push(record);
+        }
+    }
+
+    /// # Safety
+    /// The caller is the one reclaimer, and the nodes on the list are alive.
+    pub(crate) unsafe fn pop(&mut self) -> Option<Record> {
+        let record = self.0?;
+        // SAFETY: the caller's contract.
+        self.0 = unsafe { record.link().with(|link| link.next.take()) };
+        Some(record)
+    }
+
+    /// # Safety
+    /// As for [`List::pop`].
+    pub(crate) unsafe fn drain(&mut self, mut each: impl FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        while let Some(record) = unsafe { self.pop() } {
+            each(record);
+        }
+    }
+}

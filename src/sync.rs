@@ -1,0 +1,140 @@
+//! The one switch between the primitives of `std` and those of loom.
+//!
+//! Everything whose order between threads matters is taken from here, so that the code that
+//! ships is the code that is model-checked. The switch changes which primitive is used, never
+//! what it means. Counters that only inform ([`Counter`]) are always `std`'s: no decision that
+//! safety rests on reads them, and modelling them would only multiply the executions.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+use std::sync::PoisonError;
+
+/// Locks, whether or not a thread panicked while it held the lock.
+///
+/// Every critical section in this crate leaves its data consistent at each step that can panic
+/// (in practice: none can), so that poisoning carries no information here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A figure for people to read: relaxed, wrapping, never the ground of a decision about safety.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(std::sync::atomic::AtomicU64);
+
+impl Counter {
+    const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Self::RELAXED);
+    }
+
+    pub(crate) fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Self::RELAXED);
+    }
+
+    pub(crate) fn raise_to(&self, n: u64) {
+        if self.get() < n {
+            self.0.fetch_max(n, Self::RELAXED);
+        }
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Self::RELAXED);
+    }
+
+    /// Adds without a read-modify-write: only for counters with one writer at a time.
+    pub(crate) fn add_alone(&self, n: u64) {
+        self.set(self.get().wrapping_add(n));
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Self::RELAXED)
+    }
+}
+
+/// A value that one thread at a time owns by a protocol of its own; loom checks the claim.
+#[derive(Debug, Default)]
+pub(crate) struct Owned<T>(Cell<T>);
+
+#[cfg(loom)]
+type Cell<T> = loom::cell::UnsafeCell<T>;
+#[cfg(not(loom))]
+type Cell<T> = std::cell::UnsafeCell<T>;
+
+// SAFETY: access goes through `with`, whose caller vouches for exclusion; so sharing the cell
+// moves the value between threads and never shares it.
+unsafe impl<T: Send> Sync for Owned<T> {}
+
+impl<T> Owned<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Cell::new(value))
+    }
+
+    /// # Safety
+    /// No other thread may be inside `with` on this value, and the last one to have been there
+    /// must happen before this call.
+    #[inline]
+    pub(crate) unsafe fn with<U>(&self, f: impl FnOnce(&mut T) -> U) -> U {
+        #[cfg(loom)]
+        // SAFETY: the caller's contract, which loom verifies.
+        return self.0.with_mut(|p| f(unsafe { &mut *p }));
+        #[cfg(not(loom))]
+        // SAFETY: the caller's contract.
+        return f(unsafe { &mut *self.0.get() });
+    }
+}
+
+/// Tells loom when a node dies, for it does not see raw frees.
+///
+/// A reader touches the canary of every node it looks into, and freeing is a write to it: a
+/// read that races with the free, or comes after it, fails the model. Costs nothing elsewhere.
+pub(crate) struct Canary {
+    #[cfg(loom)]
+    alive: loom::cell::UnsafeCell<bool>,
+}
+
+impl Canary {
+    pub(crate) fn new() -> Self {
+        Self {
+            #[cfg(loom)]
+            alive: loom::cell::UnsafeCell::new(true),
+        }
+    }
+
+    /// Called by whoever looks into the node.
+    #[inline(always)]
+    pub(crate) fn sing(&self) {
+        #[cfg(loom)]
+        // SAFETY: loom checks that no `fall` or `rise` races with this.
+        self.alive.with(|p| assert!(unsafe { *p }, "a node was used after it was freed"));
+    }
+
+    /// Called when the node is freed.
+    #[inline(always)]
+    pub(crate) fn fall(&self) {
+        #[cfg(loom)]
+        self.alive.with_mut(|p| {
+            // SAFETY: loom checks that nothing else touches the canary meanwhile.
+            assert!(unsafe { std::mem::replace(&mut *p, false) }, "a node was freed twice");
+        });
+    }
+
+    /// Called when the node's memory is used again.
+    #[inline(always)]
+    pub(crate) fn rise(&self) {
+        #[cfg(loom)]
+        // SAFETY: as for `fall`.
+        self.alive.with_mut(|p| unsafe { *p = true });
+    }
+}

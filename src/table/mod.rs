@@ -1,0 +1,5 @@
+//! Published: the versioned table of one storage.
+
+pub(crate) mod publish;
+pub(crate) mod snapshot;
+pub(crate) mod version;

@@ -1,0 +1,517 @@
+//! Making a new version: publish, unpublish, close; and the pass that collects old ones.
+//!
+//! Duty: invariants 3 and 8. Steps, by the names that the models and comments use:
+//!
+//! - W0 the nodes of the new version are reserved and allocated before anything is announced.
+//! - W1 the writer announces the current version v as a reader does, so that no address can come
+//!   back: a compare-and-swap that succeeds means "still version v".
+//! - W2 victims are claimed (see `Header::claim`).
+//! - W3 version v + 1 is built. It carries what it retires, as its difference to v.
+//! - W4 compare-and-swap of the root, Release on success: it publishes nodes, piece and
+//!   retirement in one step. Relaxed on failure: the root is announced and loaded again.
+//! - W5 the announcement ends, also on giving up.
+//! - W6 a pass is made by whoever raises `due` from 0, AcqRel; another one goes on. W7 it takes
+//!   what the versions since the last pass retired, and W8 hands it to the scheme. W9 lowers
+//!   `due`, Release; if somebody came meanwhile, again from W6: a plain try-lock would lose the
+//!   last records.
+//!
+//! A record pushed to some list after W4 would be wrong: a writer parked between the two would
+//! hide a root that a reader still holds, while another's pass frees its pieces.
+//!
+//! Lock-free: W4 fails only because another version was installed. A parked writer keeps what
+//! one snapshot keeps; a parked pass stops reclaiming in its storage, and nothing else.
+
+use std::sync::Arc;
+
+use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of};
+use crate::memory::piece::PieceRef;
+use crate::memory::pool::Shelf;
+use crate::memory::{Buffer, Memory, Refused, State};
+use crate::read::held::Held;
+use crate::retire::{Lane, Lines, List, Record, Scheme, Span};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering, Owned};
+
+/// What all storages of a cache share for reclamation.
+pub(crate) struct Domain<S: Scheme> {
+    // Lines first: announcements are dropped before the scheme that they belong to.
+    pub(crate) lines: Lines<S>,
+    pub(crate) scheme: S,
+}
+
+impl<S: Scheme> Domain<S> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { lines: Lines::new(), scheme: S::new() })
+    }
+
+    /// Runs `f` with a lane of its own.
+    pub(crate) fn with_lane<T>(&self, f: impl FnOnce(&Lane<S>) -> T) -> T {
+        let line = self.lines.claim(&self.scheme);
+        // A claimed line always has an idle lane.
+        let lane = line.idle_lane().unwrap_or_else(|| unreachable!("claimed without a lane"));
+        let result = f(lane);
+        line.disown();
+        result
+    }
+}
+
+/// What one thread at a time keeps between passes.
+struct Pass<S: Scheme> {
+    /// Versions up to this one have handed over what they retired.
+    collected: u64,
+    limbo: S::Limbo,
+}
+
+/// The versioned table of one storage.
+pub(crate) struct Table<S: Scheme> {
+    pub(crate) root: AtomicPtr<Root>,
+    pub(crate) domain: Arc<Domain<S>>,
+    memory: Arc<Memory>,
+    /// Slots in a leaf; fewer than [`LEAF`] in a short film.
+    slots: u32,
+    /// Places for leaves in a root.
+    capacity: u32,
+    /// All places are in use and stay where they are: the film's length is known.
+    fixed: bool,
+    /// Roots for reuse. They come back to this storage only, so that a reader stalled between
+    /// R1 and R4 never announces another storage's version.
+    spare: Shelf<Root>,
+    due: AtomicU32,
+    pass: Owned<Pass<S>>,
+    /// Bytes unpublished since the last pass: says when the next one is due.
+    unswept: AtomicU64,
+    /// Pieces and nodes that the last pass left in limbo.
+    in_limbo: Counter,
+    /// Pieces born at or before the first, within the second, are shown by a stalled snapshot.
+    stalled_version: Counter,
+    stalled_span: Counter,
+}
+
+/// The nodes of a version to come, reserved and allocated (W0).
+pub(crate) struct Nodes<'t, S: Scheme> {
+    table: &'t Table<S>,
+    root: Option<RootRef>,
+    leaf: Option<LeafRef>,
+}
+
+/// What came of a publication.
+pub(crate) enum Published {
+    /// Shown; the handle was taken before anyone could see the piece, so that no eviction comes
+    /// between publishing and handing it to those who wait (invariant 7).
+    Done(Held),
+    /// The piece was there already.
+    Present,
+    /// The storage was removed.
+    Closed,
+    /// The piece lies too far from a live film's window.
+    OutOfWindow,
+}
+
+/// Leaves that a live film's window may span.
+const WINDOW: u32 = (crate::layout::MAX_SEGMENTS as u32).div_ceil(LEAF) + 1;
+
+/// A piece whose eviction is the caller's to carry through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) piece: u32,
+    /// Bytes as the budget counts them.
+    pub(crate) size: usize,
+}
+
+// SAFETY: `pass` is used by the owner of `due` alone; nodes are reached under announcements.
+unsafe impl<S: Scheme> Sync for Table<S> {}
+// SAFETY: as above.
+unsafe impl<S: Scheme> Send for Table<S> {}
+
+impl<S: Scheme> Table<S> {
+    /// A table for `pieces` pieces, or for a moving window if `None`.
+    pub(crate) fn new(
+        memory: &Arc<Memory>,
+        domain: &Arc<Domain<S>>,
+        pieces: Option<u32>,
+    ) -> Result<Self, Refused> {
+        let slots = pieces.map_or(LEAF, |n| n.clamp(1, LEAF));
+        let fixed = pieces.is_some();
+        let capacity = pieces.map_or(WINDOW, |n| n.div_ceil(LEAF).max(1));
+        let root = RootRef::allocate(memory, capacity)?;
+        // SAFETY: fresh, so owned here alone.
+        unsafe { root.clear(if fixed { capacity } else { 0 }) };
+        Ok(Self {
+            root: AtomicPtr::new(root.as_ptr()),
+            domain: Arc::clone(domain),
+            memory: Arc::clone(memory),
+            slots,
+            capacity,
+            fixed,
+            spare: Shelf::new(4),
+            due: AtomicU32::new(0),
+            pass: Owned::new(Pass { collected: 0, limbo: S::Limbo::default() }),
+            unswept: AtomicU64::new(0),
+            in_limbo: Counter::default(),
+            stalled_version: Counter::default(),
+            stalled_span: Counter::default(),
+        })
+    }
+
+    /// Bytes of the first root of a table.
+    pub(crate) fn root_bytes(pieces: Option<u32>) -> usize {
+        RootRef::size_for(pieces.map_or(WINDOW, |n| n.div_ceil(LEAF).max(1)))
+    }
+
+    /// Bytes of a root and a leaf, which every new version needs.
+    pub(crate) fn node_bytes(&self) -> usize {
+        RootRef::size_for(self.capacity) + LeafRef::size_for(self.slots)
+    }
+
+    /// W0.
+    pub(crate) fn nodes(&self) -> Result<Nodes<'_, S>, Refused> {
+        let root = match self.spare.take(|_| true).and_then(RootRef::from_ptr) {
+            Some(root) => {
+                // SAFETY: taken off the shelf, so owned here alone.
+                unsafe { root.head().canary.rise() };
+                root
+            }
+            None => RootRef::allocate(&self.memory, self.capacity)?,
+        };
+        let mut nodes = Nodes { table: self, root: Some(root), leaf: None };
+        nodes.leaf = Some(LeafRef::allocate(&self.memory, self.slots)?);
+        Ok(nodes)
+    }
+
+    fn enter(&self, lane: &Lane<S>) -> RootRef {
+        // SAFETY: the lane is this call's (see `Domain::with_lane`), and idle.
+        unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, Span::ALL) }
+    }
+
+    fn renew(&self, lane: &Lane<S>) -> RootRef {
+        // SAFETY: as for `enter`, and announced.
+        unsafe { self.domain.scheme.renew(&lane.announcement, &self.root, Span::ALL) }
+    }
+
+    fn leave(&self, lane: &Lane<S>) {
+        // SAFETY: announced by `enter`; the callers use nothing of the version afterwards.
+        unsafe { S::leave(&lane.announcement) };
+    }
+
+    /// W4. Installs `new`, which was built on `current`.
+    fn install(&self, current: RootRef, new: RootRef) -> bool {
+        // Release: pairs with every Acquire load of the root (R4, W7). Models:
+        // `publish_against_snapshot`, `retire_against_snapshot`.
+        let release =
+            if cfg!(fault = "relaxed_publish") { Ordering::Relaxed } else { Ordering::Release };
+        self.root
+            .compare_exchange(current.as_ptr(), new.as_ptr(), release, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Shows `buffer` as piece `piece` in a new version.
+    pub(crate) fn publish(
+        &self,
+        lane: &Lane<S>,
+        mut nodes: Nodes<'_, S>,
+        piece: u32,
+        buffer: Buffer,
+    ) -> Published {
+        let (root, leaf) = nodes.both();
+        let size = buffer.size();
+        let shown = buffer.into_piece();
+        // SAFETY: the piece is this call's alone; the share becomes the `Held` below.
+        unsafe { shown.retain() };
+        let number = leaf_of(piece);
+        let mut current = self.enter(lane); // W1
+        let outcome = loop {
+            // SAFETY: `current` is announced, so it and what it shows is alive; the nodes and
+            // the piece are owned here alone until the compare-and-swap succeeds.
+            unsafe {
+                if current.head().closed {
+                    break Published::Closed;
+                }
+                if current.get(piece).is_some() {
+                    break Published::Present;
+                }
+                let version = current.head().number + 1;
+                leaf.copy(current.leaf(number), number, version); // W3
+                leaf.set(piece, Some(shown));
+                shown.header().set_born(version);
+                if root.copy(current, number, Some(leaf), self.fixed).is_none() {
+                    break Published::OutOfWindow;
+                }
+                if self.install(current, root) {
+                    break Published::Done(Held::new(shown));
+                }
+            }
+            current = self.renew(lane);
+        };
+        self.leave(lane); // W5
+        if matches!(outcome, Published::Done(_)) {
+            nodes.used(true);
+            self.memory.budget.transfer(size, State::Assembling, State::Published);
+            self.unswept.fetch_add(self.node_bytes() as u64, Ordering::Relaxed);
+        } else {
+            // SAFETY: not installed, so the owner's share and the one just taken are still here.
+            unsafe {
+                shown.release();
+                drop(Buffer::from_piece(shown, &self.memory));
+            }
+        }
+        outcome
+    }
+
+    /// W2: claims the pieces of leaf `number` that `wanted` chooses, up to `limit`.
+    pub(crate) fn claim(
+        &self,
+        lane: &Lane<S>,
+        number: u32,
+        limit: usize,
+        mut wanted: impl FnMut(u32, PieceRef) -> bool,
+    ) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        let current = self.enter(lane);
+        // SAFETY: announced, so the version and what it shows is alive.
+        unsafe {
+            if let Some(leaf) = current.leaf(number) {
+                for (piece, shown) in leaf.pieces() {
+                    if claims.len() == limit {
+                        break;
+                    }
+                    if wanted(piece, shown) && shown.header().claim() {
+                        claims.push(Claim { piece, size: shown.header().size() });
+                    }
+                }
+            }
+        }
+        self.leave(lane);
+        claims
+    }
+
+    /// Unpublishes claimed pieces of one leaf in a new version.
+    ///
+    /// # Panics
+    /// If `claims` is empty.
+    pub(crate) fn unpublish(&self, lane: &Lane<S>, mut nodes: Nodes<'_, S>, claims: &[Claim]) {
+        let (root, leaf) = nodes.both();
+        let number = leaf_of(claims[0].piece);
+        let mut current = self.enter(lane); // W1
+        let leaf_used = loop {
+            // SAFETY: as in `publish`. The claims are the caller's, so the pieces are still
+            // shown, and nobody else unpublishes them.
+            unsafe {
+                let version = current.head().number + 1;
+                leaf.copy(current.leaf(number), number, version); // W3
+                for claim in claims {
+                    debug_assert_eq!(leaf_of(claim.piece), number);
+                    leaf.set(claim.piece, None);
+                }
+                let left = (leaf.head().used > 0).then_some(leaf);
+                // Unpublishing never widens the span of leaves, so the root has the capacity.
+                let built = root.copy(current, number, left, self.fixed);
+                debug_assert!(built.is_some());
+                if self.install(current, root) {
+                    break left.is_some();
+                }
+            }
+            current = self.renew(lane);
+        };
+        self.leave(lane); // W5
+        nodes.used(leaf_used);
+        let bytes: usize = claims.iter().map(|claim| claim.size).sum();
+        self.memory.budget.transfer(bytes, State::Published, State::Limbo);
+        self.unswept.fetch_add((bytes + self.node_bytes()) as u64, Ordering::Relaxed);
+    }
+
+    /// Installs a version in which nothing is published any more; idempotent.
+    pub(crate) fn close(&self, lane: &Lane<S>, mut nodes: Nodes<'_, S>) {
+        let (root, _) = nodes.both();
+        let mut current = self.enter(lane);
+        loop {
+            // SAFETY: as in `publish`.
+            unsafe {
+                let built = root.copy(current, NONE, None, self.fixed);
+                debug_assert!(built.is_some());
+                root.head_mut().closed = true;
+                if self.install(current, root) {
+                    break;
+                }
+            }
+            current = self.renew(lane);
+        }
+        self.leave(lane);
+        nodes.used(false);
+    }
+
+    /// Whether enough was unpublished since the last pass to make one; nodes alone weigh little.
+    pub(crate) fn pass_is_due(&self, worth: usize) -> bool {
+        self.unswept.load(Ordering::Relaxed) >= worth as u64
+    }
+
+    /// Collects what has passed its grace period (W6 to W9). The caller announces nothing.
+    pub(crate) fn pass(&self) {
+        // W6. AcqRel: Acquire pairs with W9's Release, so that the pass state comes along;
+        // Release, for the one who is in there takes over what this caller wants collected.
+        if self.due.fetch_add(1, order::W6) != 0 {
+            return;
+        }
+        loop {
+            self.unswept.store(0, Ordering::Relaxed);
+            // W7. Acquire: pairs with W4.
+            let current = self.root.load(order::W7);
+            // A table's root is never null.
+            let Some(current) = RootRef::from_ptr(current) else { return };
+            let mut freed = false;
+            // SAFETY: `due` makes this thread the one reclaimer, and only it frees roots.
+            unsafe {
+                self.pass.with(|pass| {
+                    let (fresh, count) = retired_since(current, &mut pass.collected);
+                    self.in_limbo.add(count);
+                    let mut free = |record| {
+                        freed = true;
+                        self.in_limbo.sub(1);
+                        self.free(record);
+                    };
+                    let Domain { lines, scheme } = &*self.domain;
+                    scheme.collect(lines, &mut pass.limbo, fresh, &mut free);
+                    let (version, span) = S::outlook(&pass.limbo).unwrap_or((0, Span::NONE));
+                    self.stalled_version.set(version);
+                    self.stalled_span.set(span.packed());
+                });
+            }
+            // W9.
+            let came = self.due.swap(0, order::W9);
+            if freed {
+                // Only now: a waker is a user's code.
+                self.memory.freed.wake_all();
+            }
+            if came == 1 || self.due.fetch_add(1, order::W6) != 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
+    /// stalled snapshot keeps something.
+    pub(crate) fn has_limbo(&self) -> bool {
+        self.unswept.load(Ordering::Relaxed) > 0 || self.in_limbo.get() > 0
+    }
+
+    /// Whether a stalled snapshot shows that piece, as of the last pass. A hint.
+    pub(crate) fn shown_by_stalled(&self, piece: u32, born: u64) -> bool {
+        born <= self.stalled_version.get()
+            && Span::unpacked(self.stalled_span.get()).contains(piece)
+    }
+
+    /// # Safety
+    /// The scheme has said that no snapshot reaches the node; called once for it.
+    unsafe fn free(&self, record: Record) {
+        // SAFETY: the caller's contract: the node is this call's alone.
+        unsafe {
+            match record {
+                Record::Piece(piece) => self.memory.drop_share(piece, State::Limbo),
+                Record::Leaf(leaf) => leaf.free(&self.memory),
+                Record::Root(root) => {
+                    root.head().canary.fall();
+                    if self.spare.put(root.as_ptr()).is_err() {
+                        root.free(&self.memory);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// W7: what the versions after `collected` up to `current` have unpublished.
+///
+/// # Safety
+/// The caller is the one reclaimer, and alone frees roots.
+unsafe fn retired_since(current: RootRef, collected: &mut u64) -> (List, u64) {
+    let (mut fresh, mut count) = (List::default(), 0);
+    // SAFETY: the caller's contract. A root after `collected` was not handed over yet, nor was
+    // the predecessor of the first of them; so all that is looked into here is alive.
+    unsafe {
+        let newest = current.head().number;
+        let mut root = current;
+        while root.head().number > *collected {
+            let died = root.head().number;
+            root.retired(|record| {
+                count += 1;
+                fresh.push_dead(record, died);
+            });
+            match root.head().previous {
+                Some(previous) => root = previous,
+                None => break,
+            }
+        }
+        *collected = newest;
+    }
+    (fresh, count)
+}
+
+impl<S: Scheme> Nodes<'_, S> {
+    fn both(&self) -> (RootRef, LeafRef) {
+        // Nodes are made whole, and `used` is the last that is done with them.
+        self.root.zip(self.leaf).unwrap_or_else(|| unreachable!("nodes were used twice"))
+    }
+
+    /// The root belongs to the table now, and the leaf too if it was used.
+    fn used(&mut self, leaf: bool) {
+        self.root = None;
+        if leaf {
+            self.leaf = None;
+        }
+    }
+}
+
+impl<S: Scheme> Drop for Nodes<'_, S> {
+    fn drop(&mut self) {
+        // SAFETY: nodes that were not used are owned here alone.
+        unsafe {
+            if let Some(root) = self.root.take() {
+                self.table.free(Record::Root(root));
+            }
+            if let Some(leaf) = self.leaf.take() {
+                leaf.free(&self.table.memory);
+            }
+        }
+    }
+}
+
+impl<S: Scheme> Drop for Table<S> {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a handle to the storage any more, so no snapshot lives and none can
+        // come; everything is this call's alone.
+        unsafe {
+            let memory = Arc::clone(&self.memory);
+            let Some(current) = RootRef::from_ptr(self.root.load(Ordering::Relaxed)) else {
+                return;
+            };
+            let mut rest: Vec<Record> = Vec::new();
+            self.pass.with(|pass| {
+                retired_since(current, &mut pass.collected).0.drain(|record| rest.push(record));
+                S::surrender(&mut pass.limbo, &mut |record| rest.push(record));
+            });
+            for leaf in current.iter() {
+                for (_, piece) in leaf.pieces() {
+                    let size = piece.size();
+                    memory.budget.transfer(size, State::Published, State::Limbo);
+                    rest.push(Record::Piece(piece));
+                }
+                rest.push(Record::Leaf(leaf));
+            }
+            rest.push(Record::Root(current));
+            rest.into_iter().for_each(|record| self.free(record));
+            while let Some(root) = self.spare.take(|_| true).and_then(RootRef::from_ptr) {
+                root.free(&memory);
+            }
+        }
+    }
+}
+
+/// Orderings that seeded faults weaken; see `retire::interval`.
+mod order {
+    use crate::sync::Ordering;
+
+    pub(super) const W6: Ordering =
+        if cfg!(fault = "relaxed_due") { Ordering::Relaxed } else { Ordering::AcqRel };
+    pub(super) const W9: Ordering =
+        if cfg!(fault = "relaxed_undue") { Ordering::Relaxed } else { Ordering::Release };
+    pub(super) const W7: Ordering =
+        if cfg!(fault = "relaxed_pass") { Ordering::Relaxed } else { Ordering::Acquire };
+}

@@ -1,0 +1,502 @@
+//! The nodes of a version: a root of leaf pointers, and leaves of piece pointers.
+//!
+//! A version never changes (invariant 3). A writer copies one leaf and the root, and installs the
+//! copy; everything else is shared with the version before. So what version n unpublished is the
+//! difference between root n and its predecessor in the one leaf that n touched: no list of
+//! retired nodes exists that a writer could be parked in front of.
+//!
+//! A root and a leaf are each one allocation: a head, and the pointers behind it. Both are plain
+//! memory: the writer owns them alone until its compare-and-swap, nobody writes to them after
+//! it but the reclaimer, to their [`Link`].
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+use crate::memory::budget::rounded;
+use crate::memory::piece::PieceRef;
+use crate::memory::{Memory, Refused};
+use crate::retire::{Keeps, Link, Record, Span};
+use crate::sync::{Canary, Owned};
+
+/// Pieces in a leaf: few, so that copying one is cheap; many, so that the root stays short.
+pub(crate) const LEAF: u32 = if cfg!(loom) { 2 } else { 256 };
+const SHIFT: u32 = LEAF.trailing_zeros();
+/// No leaf: what a version has touched that changed none.
+pub(crate) const NONE: u32 = u32::MAX;
+
+pub(crate) const fn leaf_of(piece: u32) -> u32 {
+    piece >> SHIFT
+}
+
+const fn slot_of(piece: u32) -> u32 {
+    piece & (LEAF - 1)
+}
+
+/// The head of a leaf; `Option<PieceRef>` times `slots` follow.
+#[repr(C, align(64))]
+pub(crate) struct Leaf {
+    /// The version that first showed this leaf.
+    pub(crate) born: u64,
+    pub(crate) number: u32,
+    slots: u32,
+    pub(crate) used: u32,
+    size: usize,
+    pub(crate) link: Link,
+    pub(crate) canary: Canary,
+}
+
+/// The head of a root; `Option<LeafRef>` times `capacity` follow.
+#[repr(C, align(64))]
+pub(crate) struct Root {
+    pub(crate) number: u64,
+    /// The first leaf's number and how many there are: a live film's window moves.
+    pub(crate) first: u32,
+    pub(crate) leaves: u32,
+    /// The leaf in which this version differs from `previous`, or [`NONE`].
+    pub(crate) touched: u32,
+    pub(crate) capacity: u32,
+    /// Pieces that this version shows.
+    pub(crate) present: u32,
+    /// The storage was removed: nothing is published any more.
+    pub(crate) closed: bool,
+    size: usize,
+    /// The version before; looked into by the reclaimer only, while it has not collected it.
+    pub(crate) previous: Option<RootRef>,
+    pub(crate) keeps: Owned<Keeps>,
+    pub(crate) link: Link,
+    pub(crate) canary: Canary,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct LeafRef(NonNull<Leaf>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RootRef(NonNull<Root>);
+
+// SAFETY: pointers; every use is unsafe and names what keeps the node alive.
+unsafe impl Send for LeafRef {}
+// SAFETY: as above.
+unsafe impl Send for RootRef {}
+// SAFETY: as above.
+unsafe impl Sync for RootRef {}
+
+/// Allocates a head with `count` pointers behind it, of which nothing is initialised.
+fn allocate<Head>(memory: &Memory, count: u32) -> Result<(NonNull<Head>, usize), Refused> {
+    let size = rounded(size_of::<Head>() + count as usize * size_of::<*mut u8>());
+    if !memory.reserve_node(size) {
+        return Err(Refused::Budget);
+    }
+    let refuse = || {
+        memory.release_node(size);
+        Refused::Allocator
+    };
+    let layout = Layout::from_size_align(size, align_of::<Head>()).map_err(|_| refuse())?;
+    // SAFETY: the size is not zero.
+    let node = NonNull::new(unsafe { std::alloc::alloc(layout) }).ok_or_else(refuse)?;
+    Ok((node.cast(), size))
+}
+
+/// # Safety
+/// `node` came from `allocate` with this `size`, its head was initialised, it is owned by the
+/// caller alone and not used afterwards.
+unsafe fn free<Head>(memory: &Memory, node: NonNull<Head>, size: usize) {
+    // SAFETY: the caller's contract. Under loom the memory stays, so that a late reader finds
+    // the fallen canary instead of reused memory.
+    unsafe {
+        if !cfg!(loom) {
+            std::ptr::drop_in_place(node.as_ptr());
+            if let Ok(layout) = Layout::from_size_align(size, align_of::<Head>()) {
+                std::alloc::dealloc(node.as_ptr().cast(), layout);
+            }
+        }
+    }
+    memory.release_node(size);
+}
+
+impl LeafRef {
+    /// An unpublished leaf for `slots` pieces; only its head is initialised.
+    pub(crate) fn allocate(memory: &Memory, slots: u32) -> Result<Self, Refused> {
+        let (node, size) = allocate::<Leaf>(memory, slots)?;
+        let head = Leaf {
+            born: 0,
+            number: 0,
+            slots,
+            used: 0,
+            size,
+            link: Link::default(),
+            canary: Canary::new(),
+        };
+        // SAFETY: fresh memory, large and aligned enough.
+        unsafe { node.write(head) };
+        Ok(Self(node))
+    }
+
+    /// Bytes that the budget counts for a leaf of `slots` pieces.
+    pub(crate) const fn size_for(slots: u32) -> usize {
+        rounded(size_of::<Leaf>() + slots as usize * size_of::<*mut u8>())
+    }
+
+    /// # Safety
+    /// The leaf is alive for `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn head<'a>(self) -> &'a Leaf {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn slots(self) -> NonNull<Option<PieceRef>> {
+        // SAFETY: a leaf's allocation is longer than its head, and the head's size is a multiple
+        // of its alignment, which is larger than a pointer's.
+        unsafe { self.0.add(1).cast() }
+    }
+
+    /// # Safety
+    /// The leaf is alive, its slots are initialised, and `piece` belongs to it.
+    #[inline(always)]
+    pub(crate) unsafe fn get(self, piece: u32) -> Option<PieceRef> {
+        // SAFETY: the caller's contract; a slot past the end is answered without a look.
+        unsafe {
+            let head = self.head();
+            head.canary.sing();
+            let slot = slot_of(piece);
+            if slot >= head.slots { None } else { self.slots().add(slot as usize).read() }
+        }
+    }
+
+    /// # Safety
+    /// The leaf is owned by the caller alone, and `piece` belongs to it.
+    pub(crate) unsafe fn set(self, piece: u32, to: Option<PieceRef>) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let head = &mut *self.0.as_ptr();
+            let slot = slot_of(piece);
+            debug_assert!(slot < head.slots);
+            let place = self.slots().add(slot as usize);
+            head.used = head.used + u32::from(to.is_some()) - u32::from(place.read().is_some());
+            place.write(to);
+        }
+    }
+
+    /// Makes this a copy of `from`, or an empty leaf, as part of version `born`.
+    ///
+    /// # Safety
+    /// This leaf is owned by the caller alone; `from` is alive and has as many slots.
+    pub(crate) unsafe fn copy(self, from: Option<LeafRef>, number: u32, born: u64) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let head = &mut *self.0.as_ptr();
+            head.number = number;
+            head.born = born;
+            let slots = head.slots as usize;
+            match from {
+                Some(from) => {
+                    debug_assert_eq!(from.head().slots as usize, slots);
+                    from.head().canary.sing();
+                    head.used = from.head().used;
+                    self.slots().copy_from_nonoverlapping(from.slots(), slots);
+                }
+                None => {
+                    head.used = 0;
+                    for slot in 0..slots {
+                        self.slots().add(slot).write(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pieces of this leaf, with their numbers.
+    ///
+    /// # Safety
+    /// The leaf is alive for as long as the iterator is used.
+    pub(crate) unsafe fn pieces(self) -> impl Iterator<Item = (u32, PieceRef)> {
+        // SAFETY: the caller's contract.
+        let (number, slots) = unsafe { (self.head().number, self.head().slots) };
+        let first = number * LEAF;
+        (0..slots).filter_map(move |slot| {
+            // SAFETY: the caller's contract; `slot` is within the leaf.
+            let piece = unsafe { self.slots().add(slot as usize).read() };
+            piece.map(|piece| (first + slot, piece))
+        })
+    }
+
+    /// # Safety
+    /// The leaf is owned by the caller alone, and not used afterwards.
+    pub(crate) unsafe fn free(self, memory: &Memory) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            self.head().canary.fall();
+            let size = self.head().size;
+            free(memory, self.0, size);
+        }
+    }
+}
+
+impl RootRef {
+    /// An unpublished root for up to `capacity` leaves; only its head is initialised.
+    pub(crate) fn allocate(memory: &Memory, capacity: u32) -> Result<Self, Refused> {
+        let (node, size) = allocate::<Root>(memory, capacity)?;
+        let head = Root {
+            number: 0,
+            first: 0,
+            leaves: 0,
+            touched: NONE,
+            capacity,
+            present: 0,
+            closed: false,
+            size,
+            previous: None,
+            keeps: Owned::default(),
+            link: Link::default(),
+            canary: Canary::new(),
+        };
+        // SAFETY: fresh memory, large and aligned enough.
+        unsafe { node.write(head) };
+        Ok(Self(node))
+    }
+
+    pub(crate) const fn size_for(capacity: u32) -> usize {
+        rounded(size_of::<Root>() + capacity as usize * size_of::<*mut u8>())
+    }
+
+    pub(crate) fn from_ptr(pointer: *mut Root) -> Option<Self> {
+        NonNull::new(pointer).map(Self)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut Root {
+        self.0.as_ptr()
+    }
+
+    /// # Safety
+    /// The root is alive for `'a`.
+    #[inline(always)]
+    pub(crate) unsafe fn head<'a>(self) -> &'a Root {
+        // SAFETY: the caller's contract.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// # Safety
+    /// The root is owned by the caller alone.
+    pub(crate) unsafe fn head_mut<'a>(self) -> &'a mut Root {
+        // SAFETY: the caller's contract.
+        unsafe { &mut *self.0.as_ptr() }
+    }
+
+    fn places(self) -> NonNull<Option<LeafRef>> {
+        // SAFETY: as for the slots of a leaf.
+        unsafe { self.0.add(1).cast() }
+    }
+
+    /// The leaf of that number, if this version has it.
+    ///
+    /// # Safety
+    /// The root is alive and was initialised.
+    #[inline(always)]
+    pub(crate) unsafe fn leaf(self, number: u32) -> Option<LeafRef> {
+        // SAFETY: the caller's contract; the place is checked against `leaves`.
+        unsafe {
+            let head = self.head();
+            head.canary.sing();
+            let place = number.wrapping_sub(head.first);
+            if place >= head.leaves { None } else { self.places().add(place as usize).read() }
+        }
+    }
+
+    /// The piece of that number, if this version shows it.
+    ///
+    /// # Safety
+    /// The root is alive and was initialised.
+    #[inline(always)]
+    pub(crate) unsafe fn get(self, piece: u32) -> Option<PieceRef> {
+        // SAFETY: a leaf lives as long as a version that shows it.
+        unsafe { self.leaf(leaf_of(piece))?.get(piece) }
+    }
+
+    /// Makes this the version after `from`, with leaf `number` being `leaf`; `None` if it has not
+    /// the capacity for it.
+    ///
+    /// # Safety
+    /// This root is owned by the caller alone, `from` is alive; `leaf` is as it shall be shown.
+    pub(crate) unsafe fn copy(
+        self,
+        from: RootRef,
+        number: u32,
+        leaf: Option<LeafRef>,
+        fixed: bool,
+    ) -> Option<()> {
+        // SAFETY: the caller's contract; places are within the capacity that is checked.
+        unsafe {
+            let old = from.head();
+            let head = self.head_mut();
+            let (mut first, mut end) = (old.first, old.first + old.leaves);
+            if !fixed && number != NONE {
+                // The window of a live film: without the empty leaves at either end.
+                let shows =
+                    |n: u32| if n == number { leaf.is_some() } else { from.leaf(n).is_some() };
+                if leaf.is_some() {
+                    (first, end) = if old.leaves == 0 {
+                        (number, number + 1)
+                    } else {
+                        (first.min(number), end.max(number + 1))
+                    };
+                }
+                while first < end && !shows(first) {
+                    first += 1;
+                }
+                while first < end && !shows(end - 1) {
+                    end -= 1;
+                }
+            }
+            if end - first > head.capacity {
+                return None;
+            }
+            head.number = old.number + 1;
+            head.previous = Some(from);
+            head.first = first;
+            head.leaves = end - first;
+            head.touched = number;
+            head.closed = old.closed;
+            let before = if number == NONE { None } else { from.leaf(number) };
+            head.present = old.present + leaf.map_or(0, |l| l.head().used)
+                - before.map_or(0, |l| l.head().used);
+            if fixed {
+                let count = head.leaves as usize;
+                self.places().copy_from_nonoverlapping(from.places(), count);
+            } else {
+                for n in first..end {
+                    self.places().add((n - first) as usize).write(from.leaf(n));
+                }
+            }
+            if number != NONE && (first..end).contains(&number) {
+                self.places().add((number - first) as usize).write(leaf);
+            }
+            Some(())
+        }
+    }
+
+    /// Makes this version 0: `leaves` empty places.
+    ///
+    /// # Safety
+    /// This root is owned by the caller alone and has the capacity.
+    pub(crate) unsafe fn clear(self, leaves: u32) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            self.head_mut().leaves = leaves;
+            for place in 0..leaves as usize {
+                self.places().add(place).write(None);
+            }
+        }
+    }
+
+    /// The pieces of this version, from piece `start` on and around.
+    ///
+    /// # Safety
+    /// The root is alive, and announced for all pieces, while the iterator is used.
+    pub(crate) unsafe fn pieces_from(self, start: u32) -> impl Iterator<Item = (u32, PieceRef)> {
+        // SAFETY: the caller's contract, here and below.
+        let numbers = unsafe { self.leaf_numbers() };
+        let middle = leaf_of(start).clamp(numbers.start, numbers.end);
+        // SAFETY: as above.
+        let leaf = move |number| unsafe { self.leaf(number) };
+        // SAFETY: as above.
+        let pieces = |leaf: LeafRef| unsafe { leaf.pieces() };
+        let after = (middle..numbers.end).filter_map(leaf).flat_map(pieces);
+        let around = (numbers.start..numbers.end.min(middle + 1)).filter_map(leaf);
+        after
+            .filter(move |(piece, _)| *piece >= start)
+            .chain(around.flat_map(pieces).filter(move |(piece, _)| *piece < start))
+    }
+
+    /// The numbers of the leaves that this version has places for.
+    ///
+    /// # Safety
+    /// The root is alive.
+    pub(crate) unsafe fn leaf_numbers(self) -> std::ops::Range<u32> {
+        // SAFETY: the caller's contract.
+        let head = unsafe { self.head() };
+        head.first..head.first + head.leaves
+    }
+
+    /// The leaves of this version.
+    ///
+    /// # Safety
+    /// The root is alive for as long as the iterator is used.
+    pub(crate) unsafe fn iter(self) -> impl Iterator<Item = LeafRef> {
+        // SAFETY: the caller's contract.
+        let leaves = unsafe { self.head().leaves } as usize;
+        // SAFETY: as above; places below `leaves` are initialised.
+        (0..leaves).filter_map(move |place| unsafe { self.places().add(place).read() })
+    }
+
+    /// # Safety
+    /// The root is owned by the caller alone, and not used afterwards.
+    pub(crate) unsafe fn free(self, memory: &Memory) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let size = self.head().size;
+            free(memory, self.0, size);
+        }
+    }
+
+    /// What this version unpublished: its predecessor, the leaf it replaced, and the pieces of
+    /// that leaf that it no longer shows.
+    ///
+    /// # Safety
+    /// This root and its predecessor are alive, and the caller is the one reclaimer.
+    pub(crate) unsafe fn retired(self, mut each: impl FnMut(Record)) {
+        // SAFETY: the caller's contract; what the predecessor shows lives until it is collected,
+        // which is what the caller is about to do.
+        unsafe {
+            let head = self.head();
+            let Some(previous) = head.previous else { return };
+            each(Record::Root(previous));
+            if head.touched == NONE {
+                return;
+            }
+            let Some(old) = previous.leaf(head.touched) else { return };
+            let new = self.leaf(head.touched);
+            for (number, piece) in old.pieces() {
+                if new.and_then(|leaf| leaf.get(number)) != Some(piece) {
+                    each(Record::Piece(piece));
+                }
+            }
+            each(Record::Leaf(old));
+        }
+    }
+}
+
+impl Record {
+    /// The version that first showed the node, and the pieces that it is about.
+    ///
+    /// # Safety
+    /// The node is alive.
+    pub(crate) unsafe fn born(self) -> (u64, Span) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self {
+                Record::Root(root) => (root.head().number, Span::ALL),
+                Record::Leaf(leaf) => {
+                    let first = leaf.head().number * LEAF;
+                    (leaf.head().born, Span { first, last: first + (LEAF - 1) })
+                }
+                Record::Piece(piece) => {
+                    let header = piece.header();
+                    (header.born(), Span { first: header.index(), last: header.index() })
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The node is alive.
+    pub(crate) unsafe fn link<'a>(self) -> &'a Link {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self {
+                Record::Root(root) => &root.head().link,
+                Record::Leaf(leaf) => &leaf.head().link,
+                Record::Piece(piece) => &piece.header().counts.link,
+            }
+        }
+    }
+}
