@@ -13,6 +13,7 @@ use crate::evict::observe::{Observer, Reason};
 use crate::evict::policy::{NextUse, Policy};
 use crate::evict::protect::fit;
 use crate::id::StorageId;
+use crate::ingest::assembly::overhead;
 use crate::layout::Layout;
 use crate::memory::budget::{MAX_BUDGET, rounded};
 use crate::memory::piece::size_for;
@@ -382,7 +383,7 @@ impl<R: Reclaim> Shared<R> {
 
     pub(crate) fn check_piece_len(&self, len: u32) -> Result<()> {
         let budget = self.memory.budget.limit();
-        if size_for(len as usize) as u64 > budget / 2 {
+        if (size_for(len as usize) + overhead(len)) as u64 > budget / 2 {
             return Err(Error::PieceTooLarge { piece_len: len, budget });
         }
         Ok(())

@@ -113,3 +113,8 @@ pub use retire::{Epoch, Hyaline, Interval, Reclaim};
 pub use stats::{States, Stats, StorageStats, WindowStats};
 pub use storage::{Insert, LookbehindStats, Progress, Storage, StorageOptions};
 pub use table::snapshot::{Reader, Snapshot};
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

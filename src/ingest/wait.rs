@@ -95,6 +95,16 @@ impl<R: Reclaim> Storage<R> {
         Patiently::new(self, time, move || self.try_insert(piece, bytes, true))
     }
 
+    /// As [`commit`](Self::commit), but waits for the memory of the new version, at most for
+    /// `time`; for ever if `time` is `None`.
+    pub fn commit_async(
+        &self,
+        piece: u32,
+        time: Option<Duration>,
+    ) -> impl Future<Output = Result<()>> + Send + '_ {
+        Patiently::new(self, time, move || self.commit(piece))
+    }
+
     /// As [`write`](Self::write), but waits for memory, at most for `time`, on this thread.
     ///
     /// # Errors

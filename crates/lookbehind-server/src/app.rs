@@ -1,0 +1,139 @@
+//! What the options ask for, wired together.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderValue, StatusCode, header};
+use lookbehind::{Cache, Extent};
+
+use crate::body::Pins;
+use crate::cli::ServeArgs;
+use crate::film::{Film, Shared};
+use crate::host::Hosts;
+use crate::origin::Origin;
+use crate::serve::{Peer, StartError};
+use crate::source::Source;
+use crate::viewer::Viewers;
+use crate::{api, media, metrics, page};
+
+/// The film that is served when none is given.
+pub const CLIP: &[u8] = include_bytes!("../assets/clip.mp4");
+const CLIP_NAME: &str = "clip.mp4";
+
+/// All that requests share.
+pub struct App {
+    /// The one cache.
+    pub cache: Cache,
+    /// The films, in the order given.
+    pub films: Vec<Film>,
+    /// Who reads.
+    pub viewers: Viewers,
+    /// What responses may pin.
+    pub pins: Arc<Pins>,
+    /// Where the pieces come from.
+    pub origin: Arc<Origin>,
+    /// How far to fetch ahead.
+    pub ahead: Extent,
+    /// How much to keep behind.
+    pub behind: Extent,
+    /// The names under which to answer.
+    pub hosts: Hosts,
+    /// Connections open now.
+    pub connections: AtomicU64,
+}
+
+impl App {
+    /// Checks the options, makes the cache and opens the films.
+    pub async fn new(args: &ServeArgs) -> Result<App, StartError> {
+        let piece_len = piece_len(args)?;
+        let cache = Cache::builder()
+            .budget(args.budget)
+            .build()
+            .map_err(|error| StartError::new(format!("no cache of this budget: {error}")))?;
+        let (delay, rate) = (args.origin_delay, args.origin_rate);
+        let origin = Arc::new(Origin::new(delay, rate, args.budget, piece_len));
+        let shared = Shared {
+            cache: cache.clone(),
+            origin: Arc::clone(&origin),
+            piece_len,
+            bitrate: args.bitrate,
+        };
+        Ok(App {
+            cache,
+            films: films(args, &shared).await?,
+            viewers: Viewers::default(),
+            pins: Pins::new(args.budget / 4),
+            origin,
+            ahead: args.ahead,
+            behind: args.behind,
+            hosts: Hosts::new(&args.allow_hosts),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// The routes.
+    pub fn router(self: &Arc<App>) -> Router {
+        Router::new()
+            .route("/", get(page::page))
+            .route("/media/{number}", get(media::media))
+            .route("/media/{number}/{name}", get(media::media))
+            .route("/api/v1/storages", get(api::storages))
+            .route("/metrics", get(metrics::metrics))
+            .route("/healthz", get(async || "ok\n"))
+            .fallback(async || media::text(StatusCode::NOT_FOUND, "there is nothing here"))
+            .layer(from_fn_with_state(Arc::clone(self), guard))
+            .with_state(Arc::clone(self))
+    }
+}
+
+/// Turns foreign names away, and forbids to take an answer for what it is not.
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let local = request.extensions().get::<Peer>().copied().unwrap_or_default().local.ip();
+    let checked = app.hosts.check(request.version(), request.uri(), request.headers(), local);
+    let mut response = match checked {
+        Ok(()) => next.run(request).await,
+        Err((status, reason)) => media::text(status, reason).into_response(),
+    };
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+fn piece_len(args: &ServeArgs) -> Result<u32, StartError> {
+    let size = args.piece_size;
+    if size == 0 {
+        return Err(StartError::new("--piece-size must not be 0"));
+    }
+    if size > args.budget / 2 {
+        let budget = args.budget;
+        return Err(StartError::new(format!(
+            "--piece-size of {size} bytes is more than half the --budget of {budget} bytes"
+        )));
+    }
+    u32::try_from(size).map_err(|_| StartError::new("--piece-size must be below 4 GiB"))
+}
+
+async fn films(args: &ServeArgs, shared: &Shared) -> Result<Vec<Film>, StartError> {
+    let mut films = Vec::new();
+    if args.files.is_empty() {
+        films.push(Film::new(0, CLIP_NAME.into(), Source::Memory(CLIP), shared.clone()));
+    }
+    for path in &args.files {
+        let source = Source::File(path.clone());
+        films.push(Film::new(films.len(), Film::name_of(path), source, shared.clone()));
+    }
+    for film in &films {
+        if let Err(why) = film.current().await {
+            // The path as it was given, for whoever gave it.
+            let given =
+                args.files.get(film.index).map_or(CLIP_NAME.into(), |p| p.to_string_lossy());
+            return Err(StartError::new(format!("{given}: {why}")));
+        }
+    }
+    Ok(films)
+}

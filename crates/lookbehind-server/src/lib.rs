@@ -1,0 +1,36 @@
+//! The program `lookbehind`: films from local files, streamed over HTTP through the cache.
+//!
+//! The modules stand in the order in which a request passes through them:
+//!
+//! 1. [`cli`] reads the options, [`app`] wires what they ask for, [`serve`] listens and stops.
+//! 2. [`host`] turns away what a rebound name brings, [`media`] answers for a film:
+//!    [`conditions`] and [`range`] say what of it is asked for, [`viewer`] on whose behalf.
+//! 3. [`film`] knows the state of the file ([`source`]) and the storage that caches just that
+//!    state; [`probe`] guesses how fast it plays.
+//! 4. [`origin`] fetches the pieces that the storage wants.
+//! 5. [`body`] carries them out, [`multipart`] wraps several ranges.
+//!
+//! Beside the films there are [`page`], [`api`] and [`metrics`].
+//!
+//! The crate is a library only so that its tests can start a server in their own process; the
+//! interface to rely on is the program's.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod app;
+pub mod body;
+pub mod cli;
+pub mod conditions;
+pub mod film;
+pub mod host;
+pub mod media;
+pub mod metrics;
+pub mod multipart;
+pub mod origin;
+pub mod page;
+pub mod probe;
+pub mod range;
+pub mod serve;
+pub mod source;
+pub mod viewer;

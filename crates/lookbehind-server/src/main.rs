@@ -1,0 +1,100 @@
+//! The program's frame: options, log, runtime, exit code.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use lookbehind_server::cli::{Cli, Command, ServeArgs};
+use lookbehind_server::serve::{Server, StartError};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+fn main() -> ExitCode {
+    let Command::Serve(args) = Cli::parse().command;
+    start_log();
+    // File reads run on the blocking pool; a few are enough, and each thread costs memory that
+    // the budget does not see.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(16).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+    };
+    let outcome = runtime.block_on(serve(args));
+    // A read that hangs (a network file system) must not keep the program from ending.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+async fn serve(args: ServeArgs) -> Result<(), StartError> {
+    let server = Server::bind(args).await?;
+    let stop = first_signal()?;
+    // Whoever started the program may have closed its output; that is no reason to stop.
+    let mut out = std::io::stdout().lock();
+    for line in server.announcement() {
+        let _ = writeln!(out, "{line}");
+    }
+    let _ = out.flush();
+    drop(out);
+    server.run(stop).await;
+    Ok(())
+}
+
+/// Ends at the first SIGINT or SIGTERM; a second one ends the program at once.
+#[cfg(unix)]
+fn first_signal() -> Result<impl Future<Output = ()>, StartError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|e| StartError::new(format!("no signals: {e}")));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        let first = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        tracing::info!("{first}: no new connections, transfers may end");
+        tokio::spawn(async move {
+            let code = tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+            };
+            std::process::exit(code);
+        });
+    })
+}
+
+/// Ends at the first Ctrl-C; a second one ends the program at once.
+#[cfg(not(unix))]
+fn first_signal() -> Result<impl Future<Output = ()>, StartError> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+        tracing::info!("no new connections, transfers may end");
+        tokio::spawn(async {
+            let _ = tokio::signal::ctrl_c().await;
+            std::process::exit(130);
+        });
+    })
+}
+
+/// Logs to stderr; `RUST_LOG` chooses (`debug`, `lookbehind_server=trace,warn`).
+fn start_log() {
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}
+
+fn failed(message: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "lookbehind: {message}");
+    ExitCode::FAILURE
+}
