@@ -245,8 +245,8 @@ impl<R: Reclaim> Film<R> {
         self.with_version(span, |root| unsafe { root.get(piece) }.is_some())
     }
 
-    /// A handle on the piece, if it is there.
-    pub(crate) fn take(&self, piece: u32) -> Option<Held> {
+    /// A handle on the piece, if it is there; `counts` as a hit or miss.
+    pub(crate) fn take(&self, piece: u32, counts: bool) -> Option<Held> {
         let domain = &self.table.domain;
         domain.with_lane(|lane| {
             let span = Span { first: piece, last: piece };
@@ -259,8 +259,10 @@ impl<R: Reclaim> Film<R> {
                     Held::new(found)
                 });
                 R::leave(&lane.announcement);
-                let count = if held.is_some() { &lane.hits } else { &lane.misses };
-                count.add_alone(1);
+                if counts {
+                    let count = if held.is_some() { &lane.hits } else { &lane.misses };
+                    count.add_alone(1);
+                }
                 held
             }
         })
@@ -460,7 +462,7 @@ impl<R: Reclaim> Storage<R> {
     /// [`Error::Missing`] if it is not there; [`Error::PieceOutOfRange`] if it cannot be.
     pub fn get(&self, piece: u32) -> Result<Held> {
         self.film.known()?;
-        if let Some(held) = self.film.take(piece) {
+        if let Some(held) = self.film.take(piece, true) {
             return Ok(held);
         }
         self.film.usable()?;

@@ -85,14 +85,7 @@ impl<R: Reclaim> Shared<R> {
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
                 continue;
             }
-            let limbo = self.memory.budget.state(State::Limbo);
-            if limbo > 0 {
-                self.pass_all();
-                if self.memory.budget.state(State::Limbo) < limbo {
-                    continue;
-                }
-            }
-            if self.expire_assemblies() {
+            if self.pass_all() || self.expire_assemblies() {
                 continue;
             }
             // What is on its way: evicting more for it would cost content and give nothing.
@@ -126,13 +119,11 @@ impl<R: Reclaim> Shared<R> {
         }
     }
 
-    /// Collects what has passed its grace period, in every storage.
-    pub(crate) fn pass_all(&self) {
-        for film in self.directory.load().films() {
-            if film.table.has_limbo() {
-                film.table.pass();
-            }
-        }
+    /// Collects what has passed its grace period, in every storage; whether anything had.
+    pub(crate) fn pass_all(&self) -> bool {
+        let directory = self.directory.load();
+        let due = directory.films().filter(|film| film.table.has_limbo());
+        due.fold(false, |any, film| film.table.pass() || any)
     }
 
     /// Evicts the least valuable piece; whether there was one.

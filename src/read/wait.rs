@@ -192,12 +192,16 @@ impl<R: Reclaim> WaitPiece<R> {
         self.piece
     }
 
-    fn look(&self) -> Result<Option<Held>> {
-        match self.storage.get(self.piece) {
-            Ok(held) => Ok(Some(held)),
-            Err(Error::Missing { .. }) => Ok(None),
-            Err(other) => Err(other),
+    /// Looks for the piece. Only the first look of a wait counts as a lookup.
+    fn look(&self, counts: bool) -> Result<Option<Held>> {
+        let film = &self.storage.film;
+        film.known()?;
+        let found = film.take(self.piece, counts);
+        if found.is_none() {
+            film.usable()?;
+            film.piece_len(self.piece)?;
         }
+        Ok(found)
     }
 
     fn forget(&mut self) {
@@ -230,7 +234,7 @@ impl<R: Reclaim> Future for WaitPiece<R> {
                 Waiting::Taken => drop(state),
             }
         } else {
-            match this.look() {
+            match this.look(true) {
                 Ok(Some(held)) => return Poll::Ready(Ok(held)),
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -245,7 +249,7 @@ impl<R: Reclaim> Future for WaitPiece<R> {
             this.registered = Some(Registered { waiter, sleep });
             // Look again: whoever published, removed or aborted before the registration did not
             // see it.
-            let found = this.look();
+            let found = this.look(false);
             if !matches!(found, Ok(None)) {
                 this.forget();
                 return Poll::Ready(

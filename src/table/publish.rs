@@ -343,20 +343,21 @@ impl<S: Scheme> Table<S> {
         self.unswept.load(Ordering::Relaxed) >= worth as u64
     }
 
-    /// Collects what has passed its grace period (W6 to W9). The caller announces nothing.
-    pub(crate) fn pass(&self) {
+    /// Collects what has passed its grace period (W6 to W9); whether anything had. The caller
+    /// announces nothing.
+    pub(crate) fn pass(&self) -> bool {
         // W6. AcqRel: Acquire pairs with W9's Release, so that the pass state comes along;
         // Release, for the one who is in there takes over what this caller wants collected.
         if self.due.fetch_add(1, order::W6) != 0 {
-            return;
+            return false;
         }
+        let mut freed = false;
         loop {
             self.unswept.store(0, Ordering::Relaxed);
             // W7. Acquire: pairs with W4.
             let current = self.root.load(order::W7);
             // A table's root is never null.
-            let Some(current) = RootRef::from_ptr(current) else { return };
-            let mut freed = false;
+            let Some(current) = RootRef::from_ptr(current) else { return freed };
             // SAFETY: `due` makes this thread the one reclaimer, and only it frees roots.
             unsafe {
                 self.pass.with(|pass| {
@@ -376,14 +377,15 @@ impl<S: Scheme> Table<S> {
             }
             // W9.
             let came = self.due.swap(0, order::W9);
-            if freed {
-                // Only now: a waker is a user's code.
-                self.memory.freed.wake_all();
-            }
             if came == 1 || self.due.fetch_add(1, order::W6) != 0 {
-                return;
+                break;
             }
         }
+        if freed {
+            // Only now: a waker is a user's code.
+            self.memory.freed.wake_all();
+        }
+        freed
     }
 
     /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
