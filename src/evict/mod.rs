@@ -123,7 +123,7 @@ impl<R: Reclaim> Shared<R> {
     pub(crate) fn pass_all(&self) -> bool {
         let directory = self.directory.load();
         let due = directory.films().filter(|film| film.table.has_limbo());
-        due.fold(false, |any, film| film.table.pass() || any)
+        due.filter(|film| film.table.pass()).count() > 0
     }
 
     /// Evicts the least valuable piece; whether there was one.
