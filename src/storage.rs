@@ -35,6 +35,7 @@ pub struct StorageOptions {
     pub(crate) readable_prefix: bool,
     pub(crate) assembly_limit: Option<Duration>,
     pub(crate) keep_assemblies: bool,
+    pub(crate) window: Option<u32>,
 }
 
 impl StorageOptions {
@@ -55,6 +56,13 @@ impl StorageOptions {
     /// origins that are trusted. Off by default.
     pub fn readable_prefix(mut self, allow: bool) -> Self {
         self.readable_prefix = allow;
+        self
+    }
+
+    /// The segments that a live film keeps: appending one more lets the oldest fall out, as
+    /// [`Storage::drop_segments_before`] does. Without it they stay until that is called.
+    pub fn window(mut self, segments: u32) -> Self {
+        self.window = Some(segments.max(1));
         self
     }
 
@@ -398,6 +406,12 @@ impl<R: Reclaim> Storage<R> {
         let (_, piece) = self.change_layout(|old| old.appended(len))?;
         self.film.demand.grew();
         self.film.demand.changed();
+        if let Some(window) = self.film.options.window {
+            let oldest = (piece + 1).saturating_sub(window);
+            if oldest > self.layout().pieces().start {
+                self.drop_segments_before(oldest)?;
+            }
+        }
         Ok(piece)
     }
 

@@ -39,6 +39,8 @@ impl Wakers {
     /// Registers `waker`, anew or in place of an earlier one. The caller must look again for
     /// what it waits for afterwards.
     pub(crate) fn register(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        // Cloned outside the lock: a waker is a user's code.
+        let waker = waker.clone();
         let mut registered = lock(&self.registered);
         let key = match ticket {
             Some(Ticket(key)) => *key,
@@ -48,7 +50,7 @@ impl Wakers {
                 registered.next
             }
         };
-        let old = registered.wakers.insert(key, waker.clone());
+        let old = registered.wakers.insert(key, waker);
         self.waiting.store(registered.wakers.len(), Ordering::Relaxed);
         drop(registered);
         drop(old);

@@ -219,6 +219,8 @@ impl<R: Reclaim> Future for WaitPiece<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if let Some(registered) = &mut this.registered {
+            // Cloned outside the lock: a waker is a user's code.
+            let waker = cx.waker().clone();
             let mut state = lock(&registered.waiter.state);
             match std::mem::replace(&mut *state, Waiting::Taken) {
                 Waiting::Done(result) => {
@@ -227,7 +229,7 @@ impl<R: Reclaim> Future for WaitPiece<R> {
                     return Poll::Ready(result);
                 }
                 Waiting::For(old) => {
-                    *state = Waiting::For(cx.waker().clone());
+                    *state = Waiting::For(waker);
                     drop(state);
                     drop(old);
                 }
