@@ -172,6 +172,8 @@ impl<R: Reclaim> Film<R> {
             id,
             shared: Arc::clone(shared),
             table,
+            // A film of fixed length has all its pieces from the start.
+            ended: AtomicBool::new(!layout.is_segmented()),
             layout: ArcSwap::from_pointee(layout),
             options,
             protections: Protections::default(),
@@ -179,7 +181,6 @@ impl<R: Reclaim> Film<R> {
             demand: Demand::default(),
             assemblies: crate::ingest::Assemblies::default(),
             removed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
             hand: AtomicU32::new(0),
             published: Counter::default(),
             present: Counter::default(),
