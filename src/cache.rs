@@ -227,7 +227,11 @@ impl<R: Reclaim> Cache<R> {
         let (memory, domain) = (&shared.memory, &shared.domain);
         let bytes = Table::<R>::root_bytes(pieces);
         let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
-        let table = shared.obtain(&need, || Table::new(memory, domain, pieces))?;
+        // The film's drop gives these back.
+        shared.reserve_segments(0, layout.heap_bytes())?;
+        let table = shared
+            .obtain(&need, || Table::new(memory, domain, pieces))
+            .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;
         memory.budget.raise_headroom(SPARE_VERSIONS * table.node_bytes());
         let _changing = lock(&shared.changing);
         let mut slots = shared.directory.load().slots.clone();
