@@ -238,8 +238,8 @@ impl<R: Reclaim> Cache<R> {
         let mut slots = shared.directory.load().slots.clone();
         // A film whose removal could not be finished is gone once it is empty.
         for (_, slot) in &mut slots {
-            if slot.as_ref().is_some_and(|film| film.removed() && film.present() == 0) {
-                *slot = None;
+            if let Some(film) = slot.take_if(|film| film.gone()) {
+                shared.past_evictions.add(film.evictions.get());
             }
         }
         // A slot whose generations are used up stays empty.

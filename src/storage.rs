@@ -201,6 +201,11 @@ impl<R: Reclaim> Film<R> {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Removed, and nothing of it is left to collect.
+    pub(crate) fn gone(&self) -> bool {
+        self.removed() && self.present() == 0 && !self.table.has_limbo()
+    }
+
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
@@ -352,7 +357,8 @@ impl<R: Reclaim> Film<R> {
             self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
             self.evict_range(0..u32::MAX, Reason::Removed)
         });
-        if emptied.is_ok() {
+        // While a snapshot keeps some of it, passes must find it.
+        if emptied.is_ok() && self.gone() {
             self.shared.forget(self.id);
         }
         Ok(())

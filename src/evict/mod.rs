@@ -132,6 +132,9 @@ impl<R: Reclaim> Shared<R> {
             if film.table.has_limbo() {
                 film.table.pass();
             }
+            if film.gone() {
+                self.forget(film.id);
+            }
         }
     }
 
