@@ -1,10 +1,12 @@
 //! Blocks and whole pieces in, a new version out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::assembly::{Assembly, Step, overhead};
 use super::block_range;
+use super::verify::Verifier;
 use crate::cache::Shared;
 use crate::error::{Error, Result};
 use crate::evict::Need;
@@ -113,7 +115,11 @@ impl<R: Reclaim> Film<R> {
                 return Err(error);
             }
         };
-        let hasher = self.options.verifier.as_ref().and_then(|verifier| verifier.begin(piece));
+        // A verifier that panics here judges when the piece is complete, or refuses it then.
+        let begin = |verifier: &Arc<dyn Verifier>| {
+            catch_unwind(AssertUnwindSafe(|| verifier.begin(piece))).ok().flatten()
+        };
+        let hasher = self.options.verifier.as_ref().and_then(begin);
         let now = self.shared.now_millis();
         let assembly = Assembly::new(piece, len, buffer, hasher, memory, now)
             .inspect_err(|_| memory.budget.close_assembly(size + beside))?;
@@ -321,8 +327,8 @@ impl<R: Reclaim> Storage<R> {
             return Ok(Insert::AlreadyPresent);
         }
         if let Some(verifier) = &film.options.verifier {
-            let judge = std::panic::AssertUnwindSafe(|| verifier.verify(piece, bytes));
-            if !std::panic::catch_unwind(judge).unwrap_or(false) {
+            let judge = AssertUnwindSafe(|| verifier.verify(piece, bytes));
+            if !catch_unwind(judge).unwrap_or(false) {
                 film.shared.verify_failures.add(1);
                 return Err(Error::VerifyFailed { piece });
             }
