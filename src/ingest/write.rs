@@ -144,7 +144,11 @@ impl<R: Reclaim> Film<R> {
             return Err(Error::VerifyFailed { piece: assembly.piece });
         }
         // Whoever has the buffer publishes; another one, or whoever dropped it, was first.
-        let Some(buffer) = assembly.take_buffer() else { return Ok(()) };
+        let Some(buffer) = assembly.take_buffer() else {
+            self.known()?;
+            let piece = assembly.piece;
+            return if assembly.dropped() { Err(Error::NotOpen { piece }) } else { Ok(()) };
+        };
         match self.publish(assembly.piece, buffer) {
             Ok(_) => {
                 self.assemblies.close(assembly, memory);
@@ -226,6 +230,7 @@ impl<R: Reclaim> Storage<R> {
     ///   first block, if there is no room.
     /// - [`Error::TooFragmented`] if the piece would lie in over 1,024 disjoint parts.
     /// - [`Error::VerifyFailed`] if the piece is complete and wrong: it was dropped.
+    /// - [`Error::NotOpen`] if it was abandoned or dropped while this block completed it.
     /// - [`Error::BudgetExhausted`] from the last block if stalled snapshots leave no room for a
     ///   new version: the piece stays complete, and [`commit`](Self::commit) tries again.
     pub fn write(&self, piece: u32, offset: u32, block: &[u8]) -> Result<Progress> {
