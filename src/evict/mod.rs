@@ -118,10 +118,11 @@ impl<R: Reclaim> Shared<R> {
 
     /// The error that says why there is no memory.
     pub(crate) fn exhausted(&self, needed: usize) -> Error {
+        let states = self.memory.budget.states();
         Error::BudgetExhausted {
             needed: needed as u64,
-            budget: self.memory.budget.limit(),
-            states: self.memory.budget.states(),
+            budget: self.memory.budget.limit().max(states.total()),
+            states,
             snapshots: self.live_snapshots(),
         }
     }
