@@ -31,7 +31,9 @@ impl<R: Reclaim> Film<R> {
         let Some(share) = self.options.share else { return Ok(()) };
         loop {
             let arriving: usize = self.assemblies.list().iter().map(|a| a.size()).sum();
-            let used = self.published.get() + arriving as u64;
+            // An eviction may be counted just before the publication that it undoes.
+            let published = (self.published.get() as i64).max(0) as u64;
+            let used = published + arriving as u64;
             if used + size as u64 <= share {
                 return Ok(());
             }
