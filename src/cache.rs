@@ -218,24 +218,29 @@ impl<R: Reclaim> Cache<R> {
     /// Adds a film, with options.
     ///
     /// # Errors
-    /// [`Error::PieceTooLarge`] for pieces of more than half the budget,
-    /// [`Error::BudgetExhausted`] without room for its table, [`Error::Aborted`].
+    /// [`Error::PieceTooLarge`] for pieces of more than half the budget, [`Error::BudgetTooSmall`]
+    /// if the table would leave no room for a piece, [`Error::BudgetExhausted`] without room for its table, [`Error::Aborted`].
     pub fn add_storage_with(&self, layout: Layout, options: StorageOptions) -> Result<Storage<R>> {
         let shared = self.shared();
         let _call = shared.call()?;
         shared.check_piece_len(layout.largest_piece())?;
+        shared.check_table(&layout)?;
         let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
         let (memory, domain) = (&shared.memory, &shared.domain);
         let bytes = Table::<R>::root_bytes(pieces);
         let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
-        let table = shared.obtain(&need, || Table::new(memory, domain, pieces))?;
+        // The film's drop gives these back.
+        shared.reserve_segments(0, layout.heap_bytes())?;
+        let table = shared
+            .obtain(&need, || Table::new(memory, domain, pieces))
+            .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;
         memory.budget.raise_headroom(SPARE_VERSIONS * table.node_bytes());
         let _changing = lock(&shared.changing);
         let mut slots = shared.directory.load().slots.clone();
         // A film whose removal could not be finished is gone once it is empty.
         for (_, slot) in &mut slots {
-            if slot.as_ref().is_some_and(|film| film.removed() && film.present() == 0) {
-                *slot = None;
+            if let Some(film) = slot.take_if(|film| film.gone()) {
+                shared.past_evictions.add(film.evictions.get());
             }
         }
         // A slot whose generations are used up stays empty.
@@ -285,6 +290,11 @@ impl<R: Reclaim> Cache<R> {
     /// As for [`CacheBuilder::build`].
     pub fn set_budget(&self, bytes: u64) -> Result<()> {
         check_budget(bytes)?;
+        // What is kept for the tables cannot be given to pieces.
+        let least = self.shared().memory.budget.headroom();
+        if bytes <= least {
+            return Err(Error::BudgetTooSmall { budget: bytes, least });
+        }
         self.shared().memory.budget.set_limit(bytes);
         self.shared().fit_windows();
         self.shared().memory.freed.wake_all();
@@ -387,6 +397,20 @@ impl<R: Reclaim> Shared<R> {
             return Err(Error::PieceTooLarge { piece_len: len, budget });
         }
         Ok(())
+    }
+
+    /// Refuses a film whose table would leave no room for the largest piece of any film: what is
+    /// kept for versions to come cannot be evicted.
+    fn check_table(&self, layout: &Layout) -> Result<()> {
+        let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
+        let tables =
+            Table::<R>::root_bytes(pieces) + SPARE_VERSIONS * Table::<R>::version_bytes(pieces);
+        let directory = self.directory.load();
+        let others = directory.films().map(|film| film.layout().largest_piece()).max();
+        let largest = layout.largest_piece().max(others.unwrap_or(0));
+        let least = tables as u64 + size_for(largest as usize) as u64;
+        let budget = self.memory.budget.limit();
+        if least > budget { Err(Error::BudgetTooSmall { budget, least }) } else { Ok(()) }
     }
 
     /// Snapshots that are announced now, forgotten ones included.

@@ -140,6 +140,8 @@ impl<R: Reclaim> Cache<R> {
     pub fn stats(&self) -> Stats {
         let shared = self.shared();
         let budget = &shared.memory.budget;
+        // What handles have returned is not held by anyone.
+        shared.memory.take_back_returned();
         let (hits, misses) = shared.lookups();
         let directory = shared.directory.load();
         let (mut evictions, mut pinned, mut storages, mut waits) = (0, 0, 0, 0);

@@ -180,6 +180,8 @@ impl<R: Reclaim> Film<R> {
             id,
             shared: Arc::clone(shared),
             table,
+            // A film of fixed length has all its pieces from the start.
+            ended: AtomicBool::new(!layout.is_segmented()),
             layout: ArcSwap::from_pointee(layout),
             options,
             protections: Protections::default(),
@@ -187,7 +189,6 @@ impl<R: Reclaim> Film<R> {
             demand: Demand::default(),
             assemblies: crate::ingest::Assemblies::default(),
             removed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
             hand: AtomicU32::new(0),
             published: Counter::default(),
             present: Counter::default(),
@@ -206,6 +207,11 @@ impl<R: Reclaim> Film<R> {
 
     pub(crate) fn removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Removed, and nothing of it is left to collect.
+    pub(crate) fn gone(&self) -> bool {
+        self.removed() && self.present() == 0 && !self.table.has_limbo()
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -361,7 +367,8 @@ impl<R: Reclaim> Film<R> {
             self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
             self.evict_range(0..u32::MAX, Reason::Removed)
         });
-        if emptied.is_ok() {
+        // While a snapshot keeps some of it, passes must find it.
+        if emptied.is_ok() && self.gone() {
             self.shared.forget(self.id);
         }
         Ok(())

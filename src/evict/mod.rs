@@ -111,19 +111,27 @@ impl<R: Reclaim> Shared<R> {
 
     /// The error that says why there is no memory.
     pub(crate) fn exhausted(&self, needed: usize) -> Error {
+        let states = self.memory.budget.states();
         Error::BudgetExhausted {
             needed: needed as u64,
-            budget: self.memory.budget.limit(),
-            states: self.memory.budget.states(),
+            budget: self.memory.budget.limit().max(states.total()),
+            states,
             snapshots: self.live_snapshots(),
         }
     }
 
     /// Collects what has passed its grace period, in every storage; whether anything had.
     pub(crate) fn pass_all(&self) -> bool {
-        let directory = self.directory.load();
-        let due = directory.films().filter(|film| film.table.has_limbo());
-        due.filter(|film| film.table.pass()).count() > 0
+        let mut any = false;
+        for film in self.directory.load().films() {
+            if film.table.has_limbo() {
+                any |= film.table.pass();
+            }
+            if film.gone() {
+                self.forget(film.id);
+            }
+        }
+        any
     }
 
     /// Evicts the least valuable piece; whether there was one.

@@ -274,11 +274,12 @@ pub(crate) fn fit(playheads: &[Arc<Playhead>], room: u64) {
         let (ahead, behind) = playhead.asked();
         (ahead / players, behind / players)
     };
-    let sum = |active: bool| -> u64 {
+    // In 128 bits: windows without a bound are u64::MAX, and their sum must not saturate.
+    let sum = |active: bool| -> u128 {
         let some = playheads.iter().filter(|p| p.active() == active).map(|p| wish(p));
-        some.fold(0, |sum, (ahead, behind)| sum.saturating_add(ahead).saturating_add(behind))
+        some.map(|(ahead, behind)| u128::from(ahead) + u128::from(behind)).sum()
     };
-    let mut left = room;
+    let mut left = u128::from(room);
     for active in [true, false] {
         let asked = sum(active);
         let granted = asked.min(left);
@@ -290,7 +291,7 @@ pub(crate) fn fit(playheads: &[Arc<Playhead>], room: u64) {
                     return 0;
                 }
                 // At most `bytes`, for granted <= asked.
-                (u128::from(bytes) * u128::from(granted) / u128::from(asked)) as u64
+                (u128::from(bytes) * granted / asked) as u64
             };
             playhead.fit(part(ahead), part(behind));
         }

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::memory::piece::PieceRef;
 use crate::memory::{Buffer, Memory, State};
 use crate::read::held::Held;
-use crate::sync::{AtomicU32, Counter, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU32, Counter, Mutex, Ordering, lock};
 
 /// Disjoint byte ranges that an assembly can remember.
 pub(crate) const FRAGMENTS: usize = 1024;
@@ -62,6 +62,8 @@ pub(crate) struct Assembly {
     payload: PieceRef,
     /// The owner's share, until the piece is published or the assembly dropped.
     buffer: Mutex<Option<Buffer>>,
+    /// The share was dropped, and so will not be published.
+    dropped: AtomicBool,
     /// Keeps the bytes alive for those who read what has arrived, whatever becomes of the piece.
     /// Never looked through: not all of its bytes are written.
     _share: Held,
@@ -113,6 +115,7 @@ impl Assembly {
             len,
             payload,
             buffer: Mutex::new(Some(buffer)),
+            dropped: AtomicBool::new(false),
             _share: share,
             map: Mutex::new(Map { claimed, written }),
             prefix: AtomicU32::new(0),
@@ -253,6 +256,23 @@ impl Assembly {
     /// The owner's share, once.
     pub(crate) fn take_buffer(&self) -> Option<Buffer> {
         lock(&self.buffer).take()
+    }
+
+    /// Drops the owner's share, unless it is being published; whether it was there.
+    pub(crate) fn drop_buffer(&self) -> bool {
+        let mut place = lock(&self.buffer);
+        let buffer = place.take();
+        let here = buffer.is_some();
+        // Under the lock: who finds the buffer gone finds out why. Relaxed, for the lock orders.
+        self.dropped.fetch_or(here, Ordering::Relaxed);
+        drop(place);
+        drop(buffer);
+        here
+    }
+
+    /// Whether it was dropped unpublished.
+    pub(crate) fn dropped(&self) -> bool {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Puts the owner's share back, for a publication that found no memory.

@@ -63,7 +63,7 @@ impl Assemblies {
 
     pub(crate) fn drop_one(&self, assembly: &Arc<Assembly>, memory: &Memory) -> bool {
         // Only who takes it out may take its buffer, unless it is being published already.
-        self.close(assembly, memory) && assembly.take_buffer().is_some()
+        self.close(assembly, memory) && assembly.drop_buffer()
     }
 
     pub(crate) fn clear(&self, memory: &Memory) {

@@ -1,10 +1,12 @@
 //! Blocks and whole pieces in, a new version out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::assembly::{Assembly, Step, overhead};
 use super::block_range;
+use super::verify::Verifier;
 use crate::cache::Shared;
 use crate::error::{Error, Result};
 use crate::evict::Need;
@@ -29,7 +31,9 @@ impl<R: Reclaim> Film<R> {
         let Some(share) = self.options.share else { return Ok(()) };
         loop {
             let arriving: usize = self.assemblies.list().iter().map(|a| a.size()).sum();
-            let used = self.published.get() + arriving as u64;
+            // An eviction may be counted just before the publication that it undoes.
+            let published = (self.published.get() as i64).max(0) as u64;
+            let used = published + arriving as u64;
             if used + size as u64 <= share {
                 return Ok(());
             }
@@ -113,7 +117,11 @@ impl<R: Reclaim> Film<R> {
                 return Err(error);
             }
         };
-        let hasher = self.options.verifier.as_ref().and_then(|verifier| verifier.begin(piece));
+        // A verifier that panics here judges when the piece is complete, or refuses it then.
+        let begin = |verifier: &Arc<dyn Verifier>| {
+            catch_unwind(AssertUnwindSafe(|| verifier.begin(piece))).ok().flatten()
+        };
+        let hasher = self.options.verifier.as_ref().and_then(begin);
         let now = self.shared.now_millis();
         let assembly = Assembly::new(piece, len, buffer, hasher, memory, now)
             .inspect_err(|_| memory.budget.close_assembly(size + beside))?;
@@ -138,7 +146,11 @@ impl<R: Reclaim> Film<R> {
             return Err(Error::VerifyFailed { piece: assembly.piece });
         }
         // Whoever has the buffer publishes; another one, or whoever dropped it, was first.
-        let Some(buffer) = assembly.take_buffer() else { return Ok(()) };
+        let Some(buffer) = assembly.take_buffer() else {
+            self.known()?;
+            let piece = assembly.piece;
+            return if assembly.dropped() { Err(Error::NotOpen { piece }) } else { Ok(()) };
+        };
         match self.publish(assembly.piece, buffer) {
             Ok(_) => {
                 self.assemblies.close(assembly, memory);
@@ -220,6 +232,7 @@ impl<R: Reclaim> Storage<R> {
     ///   first block, if there is no room.
     /// - [`Error::TooFragmented`] if the piece would lie in over 1,024 disjoint parts.
     /// - [`Error::VerifyFailed`] if the piece is complete and wrong: it was dropped.
+    /// - [`Error::NotOpen`] if it was abandoned or dropped while this block completed it.
     /// - [`Error::BudgetExhausted`] from the last block if stalled snapshots leave no room for a
     ///   new version: the piece stays complete, and [`commit`](Self::commit) tries again.
     pub fn write(&self, piece: u32, offset: u32, block: &[u8]) -> Result<Progress> {
@@ -321,8 +334,8 @@ impl<R: Reclaim> Storage<R> {
             return Ok(Insert::AlreadyPresent);
         }
         if let Some(verifier) = &film.options.verifier {
-            let judge = std::panic::AssertUnwindSafe(|| verifier.verify(piece, bytes));
-            if !std::panic::catch_unwind(judge).unwrap_or(false) {
+            let judge = AssertUnwindSafe(|| verifier.verify(piece, bytes));
+            if !catch_unwind(judge).unwrap_or(false) {
                 film.shared.verify_failures.add(1);
                 return Err(Error::VerifyFailed { piece });
             }

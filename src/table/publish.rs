@@ -157,6 +157,11 @@ impl<S: Scheme> Table<S> {
         RootRef::size_for(pieces.map_or(WINDOW, |n| n.div_ceil(LEAF).max(1)))
     }
 
+    /// Bytes of a root and a leaf of such a table.
+    pub(crate) fn version_bytes(pieces: Option<u32>) -> usize {
+        Self::root_bytes(pieces) + LeafRef::size_for(pieces.map_or(LEAF, |n| n.clamp(1, LEAF)))
+    }
+
     /// Bytes of a root and a leaf, which every new version needs.
     pub(crate) fn node_bytes(&self) -> usize {
         RootRef::size_for(self.capacity) + LeafRef::size_for(self.slots)
