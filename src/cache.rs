@@ -17,7 +17,7 @@ use crate::ingest::assembly::overhead;
 use crate::layout::Layout;
 use crate::memory::budget::{MAX_BUDGET, rounded};
 use crate::memory::piece::size_for;
-use crate::memory::{Memory, Refused, State};
+use crate::memory::{Memory, Purpose, Refused, State};
 use crate::retire::{Interval, Reclaim};
 use crate::storage::{Film, Storage, StorageOptions};
 use crate::sync::{AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, lock};
@@ -481,7 +481,7 @@ impl<R: Reclaim> Shared<R> {
         let bytes = rounded(after).saturating_sub(rounded(before));
         let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
         self.obtain(&need, || {
-            let reserved = bytes == 0 || self.memory.reserve_node(bytes);
+            let reserved = bytes == 0 || self.memory.reserve_node(bytes, Purpose::Publish);
             reserved.then_some(()).ok_or(Refused::Budget)
         })
     }

@@ -362,7 +362,7 @@ impl<R: Reclaim> Film<R> {
         self.assemblies.clear(&self.shared.memory);
         self.protections.playheads.store(Arc::default());
         self.shared.fit_windows();
-        let emptied = self.nodes().and_then(|nodes| {
+        let emptied = self.nodes_to_evict().and_then(|nodes| {
             // From here on nothing is published.
             self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
             self.evict_range(0..u32::MAX, Reason::Removed)

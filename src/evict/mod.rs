@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::cache::Shared;
 use crate::error::{Error, Result};
 use crate::memory::piece::PieceRef;
-use crate::memory::{Refused, State};
+use crate::memory::{Purpose, Refused, State};
 use crate::retire::{Reclaim, Span};
 use crate::storage::Film;
 use crate::sync::Ordering;
@@ -89,7 +89,9 @@ impl<R: Reclaim> Shared<R> {
                 continue;
             }
             // What is on its way: evicting more for it would cost content and give nothing.
-            let coming = self.memory.budget.state(State::Limbo);
+            // With a precise scheme a pass has just said what snapshots keep: that does not come.
+            let limbo = self.memory.budget.state(State::Limbo);
+            let coming = if R::PRECISE { self.memory.budget.unswept_limbo() } else { limbo };
             if coming >= need.bytes as u64 {
                 if patience > 0 {
                     patience -= 1;
@@ -100,7 +102,7 @@ impl<R: Reclaim> Shared<R> {
                     return Err(self.exhausted(need.bytes));
                 }
             }
-            let stuck = coming + self.memory.budget.state(State::Held);
+            let stuck = limbo + self.memory.budget.state(State::Held);
             let futile = need.patient && stuck < need.bytes as u64;
             match self.evict_one(need, futile) {
                 Ok(true) => {}
@@ -266,7 +268,7 @@ impl<R: Reclaim> Film<R> {
     ) -> Result<usize> {
         let domain = &self.table.domain;
         // W0: first the nodes, for a claim must be carried through.
-        let nodes = self.nodes()?;
+        let nodes = self.nodes_to_evict()?;
         let claims = domain.with_lane(|lane| self.table.claim(lane, leaf, limit, wanted));
         if claims.is_empty() {
             return Ok(0);
@@ -282,12 +284,12 @@ impl<R: Reclaim> Film<R> {
         Ok(claims.len())
     }
 
-    /// The nodes of a version to come. Table nodes may use the headroom; should even that be in
-    /// limbo, a pass may bring it back.
-    pub(crate) fn nodes(&self) -> Result<crate::table::publish::Nodes<'_, R>> {
+    /// The nodes of a version in which something goes. They may use the headroom; should even
+    /// that be in limbo, a pass may bring it back.
+    pub(crate) fn nodes_to_evict(&self) -> Result<crate::table::publish::Nodes<'_, R>> {
         let mut tries = PATIENCE;
         loop {
-            match self.table.nodes() {
+            match self.table.nodes(Purpose::Evict) {
                 Ok(nodes) => return Ok(nodes),
                 Err(Refused::Allocator) => {
                     return Err(Error::OutOfMemory { bytes: self.table.node_bytes() as u64 });

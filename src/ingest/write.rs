@@ -13,7 +13,7 @@ use crate::evict::Need;
 use crate::evict::observe::Reason;
 use crate::evict::protect::Protection;
 use crate::memory::piece::size_for;
-use crate::memory::{Buffer, Refused, State};
+use crate::memory::{Buffer, Purpose, Refused, State};
 use crate::retire::Reclaim;
 use crate::storage::{Film, Insert, Progress, Storage};
 use crate::table::publish::Published;
@@ -56,7 +56,9 @@ impl<R: Reclaim> Film<R> {
     /// back if there was no memory for the new version.
     fn publish(&self, piece: u32, buffer: Buffer) -> Result<Insert, (Error, Option<Buffer>)> {
         let size = buffer.size() as u64;
-        let nodes = match self.nodes() {
+        let bytes = self.table.node_bytes();
+        let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
+        let nodes = match self.shared.obtain(&need, || self.table.nodes(Purpose::Publish)) {
             Ok(nodes) => nodes,
             Err(error) => return Err((error, Some(buffer))),
         };

@@ -29,12 +29,14 @@ pub(crate) const fn rounded(bytes: usize) -> usize {
 pub(crate) struct Budget {
     /// Limit in the upper half, resident in the lower one, both in units.
     ledger: AtomicU64,
-    /// Units that only table nodes may take: without room for a new root and leaf nothing could
+    /// Units that only an eviction may take: without room for a new root and leaf nothing could
     /// be evicted from a full cache.
     headroom: AtomicU64,
     /// Bytes reserved by open assemblies, which together take at most half the limit.
     assemblies: AtomicUsize,
     states: [Counter; 6],
+    /// Bytes in limbo that a pass has found kept by a snapshot.
+    kept: Counter,
     peak: Counter,
 }
 
@@ -59,6 +61,7 @@ impl Budget {
             headroom: AtomicU64::new(0),
             assemblies: AtomicUsize::new(0),
             states: Default::default(),
+            kept: Counter::default(),
             peak: Counter::default(),
         }
     }
@@ -86,7 +89,7 @@ impl Budget {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(limit | split(now).1));
     }
 
-    /// Keeps at least so many bytes for table nodes.
+    /// Keeps at least so many bytes for evictions.
     pub(crate) fn raise_headroom(&self, bytes: usize) {
         self.headroom.fetch_max(units(rounded(bytes)), Ordering::Relaxed);
     }
@@ -100,14 +103,19 @@ impl Budget {
         self.limit().saturating_sub(self.headroom())
     }
 
-    /// Takes `bytes` (whole units) into `state`, or nothing. Lock-free: a step is repeated only
+    /// Takes `bytes` (whole units) into `state`, or nothing; leaves the headroom. Lock-free: a step is repeated only
     /// because another thread's reservation or release went through.
     pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
+        self.reserve_but(self.headroom.load(Ordering::Relaxed), bytes, state)
+    }
+
+    /// As `reserve`, out of the headroom as well: for what makes room.
+    pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
+        self.reserve_but(0, bytes, state)
+    }
+
+    fn reserve_but(&self, kept: u64, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
-        let kept = match state {
-            State::Table => 0,
-            _ => self.headroom.load(Ordering::Relaxed),
-        };
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
             let fits = resident + wanted <= limit.saturating_sub(kept);
@@ -155,6 +163,20 @@ impl Budget {
         (self.states[state as usize].get() as i64).max(0) as u64
     }
 
+    /// A pass found `bytes` in limbo that a snapshot keeps.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.kept.add(bytes as u64);
+    }
+
+    pub(crate) fn keep_no_longer(&self, bytes: usize) {
+        self.kept.sub(bytes as u64);
+    }
+
+    /// Bytes in limbo that no pass has looked at yet.
+    pub(crate) fn unswept_limbo(&self) -> u64 {
+        self.state(State::Limbo).saturating_sub((self.kept.get() as i64).max(0) as u64)
+    }
+
     /// The resident bytes split by state.
     ///
     /// The sum is `resident` exactly. The split is exact when nothing moves; while bytes move
@@ -192,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn only_table_nodes_may_use_the_headroom() {
+    fn only_evictions_may_use_the_headroom() {
         let budget = Budget::new(1024);
         budget.raise_headroom(200);
         assert!(!budget.reserve(896, State::Assembling));
         assert!(budget.reserve(768, State::Assembling));
-        assert!(!budget.reserve(128, State::Pooled));
-        assert!(budget.reserve(256, State::Table));
+        assert!(!budget.reserve(128, State::Table));
+        assert!(budget.reserve_to_evict(256, State::Table));
     }
 
     #[test]

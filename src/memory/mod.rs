@@ -34,6 +34,13 @@ pub(crate) enum State {
     Table,
 }
 
+/// What a table node is for: evictions may take the headroom, for they make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Publish,
+    Evict,
+}
+
 /// Why no memory was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -247,9 +254,12 @@ impl Memory {
         while self.free_one_pooled() {}
     }
 
-    /// Allocates memory for a table node, out of the whole budget.
-    pub(crate) fn reserve_node(&self, bytes: usize) -> bool {
-        self.budget.reserve(bytes, State::Table)
+    /// Reserves memory for a table node.
+    pub(crate) fn reserve_node(&self, bytes: usize, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Publish => self.budget.reserve(bytes, State::Table),
+            Purpose::Evict => self.budget.reserve_to_evict(bytes, State::Table),
+        }
     }
 
     pub(crate) fn release_node(&self, bytes: usize) {

@@ -1,10 +1,9 @@
-//! What an epoch-like scheme keeps per storage: batches that pass in order.
+//! What an epoch-like scheme keeps per storage: one batch that waits, and what came since.
 //!
 //! The library below only says "all snapshots that lived when this flag was deferred are gone";
-//! the pass then takes the nodes back (invariant 8). A flag that is raised speaks for every
-//! batch before it as well, for those were unpublished earlier.
+//! the pass then takes the nodes back (invariant 8). One flag at a time: a pass is made whenever
+//! a writer finds no memory, and a stalled reader would otherwise pile up flags without bound.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{List, Record};
@@ -23,37 +22,63 @@ impl Flag {
 }
 
 #[derive(Default)]
-pub(crate) struct Batches(VecDeque<(Flag, List)>);
+pub(crate) struct Batches {
+    /// Deferred, with how many passes have found its flag down.
+    waiting: Option<(Flag, List, u32)>,
+    /// Unpublished since.
+    next: List,
+}
 
 impl Batches {
-    /// Adds a batch; the flag is to be deferred. `None` if nothing waits at all.
-    pub(super) fn add(&mut self, fresh: List) -> Option<Flag> {
-        if fresh.is_empty() && self.0.is_empty() {
+    /// # Safety
+    /// As for [`super::Scheme::collect`].
+    pub(super) unsafe fn add(&mut self, mut fresh: List) {
+        // SAFETY: the caller's contract.
+        unsafe { fresh.drain(|record| self.next.push(record)) };
+    }
+
+    /// The flag to be deferred for what came since, if nothing else is waiting.
+    pub(super) fn start(&mut self) -> Option<Flag> {
+        if self.waiting.is_some() || self.next.is_empty() {
             return None;
         }
         let flag = Flag(Arc::new(AtomicBool::new(false)));
-        self.0.push_back((flag.clone(), fresh));
+        self.waiting = Some((flag.clone(), std::mem::take(&mut self.next), 0));
         Some(flag)
     }
 
+    /// The flag that is waited for, at the 1st, 2nd, 4th, 8th ... pass that finds it down: for a
+    /// library that may have put it aside.
+    pub(super) fn again(&mut self) -> Option<Flag> {
+        let (flag, _, passes) = self.waiting.as_mut()?;
+        *passes = passes.saturating_add(1);
+        passes.is_power_of_two().then(|| flag.clone())
+    }
+
+    /// Frees the batch whose flag is up; whether it was.
+    ///
     /// # Safety
     /// As for [`super::Scheme::collect`].
-    pub(super) unsafe fn take_passed(&mut self, free: &mut dyn FnMut(Record)) {
+    pub(super) unsafe fn take_passed(&mut self, free: &mut dyn FnMut(Record)) -> bool {
         // Acquire: pairs with `Flag::raise`.
-        let passed = self.0.iter().rposition(|(flag, _)| flag.0.load(Ordering::Acquire));
-        let count = passed.map_or(0, |last| last + 1);
-        for (_, mut list) in self.0.drain(..count) {
+        let passed = self.waiting.take_if(|(flag, ..)| flag.0.load(Ordering::Acquire));
+        if let Some((_, mut list, _)) = passed {
             // SAFETY: the caller's contract.
-            unsafe { list.drain(&mut *free) };
+            unsafe { list.drain(free) };
+            return true;
         }
+        false
     }
 
     /// # Safety
     /// As for [`super::Scheme::surrender`].
     pub(super) unsafe fn take_all(&mut self, free: &mut dyn FnMut(Record)) {
-        for (_, mut list) in self.0.drain(..) {
-            // SAFETY: the caller's contract.
-            unsafe { list.drain(&mut *free) };
+        // SAFETY: the caller's contract.
+        unsafe {
+            if let Some((_, mut list, _)) = self.waiting.take() {
+                list.drain(&mut *free);
+            }
+            self.next.drain(free);
         }
     }
 }

@@ -109,19 +109,25 @@ impl Scheme for Epoch {
         fresh: List,
         free: &mut dyn FnMut(Record),
     ) {
-        let Some(flag) = limbo.batches.add(fresh) else { return };
+        // SAFETY: the caller's contract, here and below.
+        unsafe { limbo.batches.add(fresh) };
         let participant = limbo.participant.get_or_insert(Participant(None));
         let handle = participant.handle(&self.collector);
-        let guard = handle.pin();
-        guard.defer(move || flag.raise());
-        guard.flush();
-        drop(guard);
-        // Two advances end a grace period; each flush tries one and runs what has expired.
-        for _ in 0..3 {
-            handle.pin().flush();
+        loop {
+            if let Some(flag) = limbo.batches.start() {
+                let guard = handle.pin();
+                guard.defer(move || flag.raise());
+                guard.flush();
+            }
+            // Two advances end a grace period; each flush tries one and runs what has expired.
+            for _ in 0..3 {
+                handle.pin().flush();
+            }
+            // SAFETY: as above.
+            if !unsafe { limbo.batches.take_passed(free) } {
+                return;
+            }
         }
-        // SAFETY: the caller's contract.
-        unsafe { limbo.batches.take_passed(free) };
     }
 
     fn outlook(_: &Limbo) -> Option<(u64, Span)> {

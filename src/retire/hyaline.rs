@@ -93,9 +93,10 @@ impl Scheme for Hyaline {
         fresh: List,
         free: &mut dyn FnMut(Record),
     ) {
-        let Some(flag) = limbo.add(fresh) else { return };
-        let active = lines.lanes().filter(|lane| !Self::is_idle(&lane.announcement)).count();
-        {
+        // SAFETY: the caller's contract, here and below.
+        unsafe { limbo.add(fresh) };
+        while let Some(flag) = limbo.start().or_else(|| limbo.again()) {
+            let active = lines.lanes().filter(|lane| !Self::is_idle(&lane.announcement)).count();
             let guard = self.collector.enter();
             let mut flag = Some(flag);
             for _ in 0..active + 2 {
@@ -104,8 +105,13 @@ impl Scheme for Hyaline {
                 unsafe { guard.defer_retire(marker, reclaim) };
             }
             guard.flush();
+            drop(guard);
+            // SAFETY: as above.
+            if !unsafe { limbo.take_passed(free) } {
+                return;
+            }
         }
-        // SAFETY: the caller's contract.
+        // SAFETY: as above.
         unsafe { limbo.take_passed(free) };
     }
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of};
 use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
-use crate::memory::{Buffer, Memory, Refused, State};
+use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
 use crate::retire::{Lane, Lines, List, Record, Scheme, Span};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering, Owned};
@@ -132,7 +132,7 @@ impl<S: Scheme> Table<S> {
         let slots = pieces.map_or(LEAF, |n| n.clamp(1, LEAF));
         let fixed = pieces.is_some();
         let capacity = pieces.map_or(WINDOW, |n| n.div_ceil(LEAF).max(1));
-        let root = RootRef::allocate(memory, capacity)?;
+        let root = RootRef::allocate(memory, capacity, Purpose::Publish)?;
         // SAFETY: fresh, so owned here alone.
         unsafe { root.clear(if fixed { capacity } else { 0 }) };
         Ok(Self {
@@ -168,17 +168,17 @@ impl<S: Scheme> Table<S> {
     }
 
     /// W0.
-    pub(crate) fn nodes(&self) -> Result<Nodes<'_, S>, Refused> {
+    pub(crate) fn nodes(&self, purpose: Purpose) -> Result<Nodes<'_, S>, Refused> {
         let root = match self.spare.take(|_| true).and_then(RootRef::from_ptr) {
             Some(root) => {
                 // SAFETY: taken off the shelf, so owned here alone.
                 unsafe { root.head().canary.rise() };
                 root
             }
-            None => RootRef::allocate(&self.memory, self.capacity)?,
+            None => RootRef::allocate(&self.memory, self.capacity, purpose)?,
         };
         let mut nodes = Nodes { table: self, root: Some(root), leaf: None };
-        nodes.leaf = Some(LeafRef::allocate(&self.memory, self.slots)?);
+        nodes.leaf = Some(LeafRef::allocate(&self.memory, self.slots, purpose)?);
         Ok(nodes)
     }
 
@@ -367,11 +367,12 @@ impl<S: Scheme> Table<S> {
             unsafe {
                 self.pass.with(|pass| {
                     let (fresh, count) = retired_since(current, &mut pass.collected);
-                    self.in_limbo.add(count);
+                    self.in_limbo.add(count.nodes);
+                    self.memory.budget.keep(count.bytes);
                     let mut free = |record| {
                         freed = true;
                         self.in_limbo.sub(1);
-                        self.free(record);
+                        self.free_swept(record);
                     };
                     let Domain { lines, scheme } = &*self.domain;
                     scheme.collect(lines, &mut pass.limbo, fresh, &mut free);
@@ -405,6 +406,20 @@ impl<S: Scheme> Table<S> {
             && Span::unpacked(self.stalled_span.get()).contains(piece)
     }
 
+    /// As `free`, for what a pass has taken over.
+    ///
+    /// # Safety
+    /// As for `free`.
+    unsafe fn free_swept(&self, record: Record) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if let Record::Piece(piece) = record {
+                self.memory.budget.keep_no_longer(piece.size());
+            }
+            self.free(record);
+        }
+    }
+
     /// # Safety
     /// The scheme has said that no snapshot reaches the node; called once for it.
     unsafe fn free(&self, record: Record) {
@@ -424,12 +439,19 @@ impl<S: Scheme> Table<S> {
     }
 }
 
+/// How much was retired: nodes and pieces, and the bytes of the pieces.
+#[derive(Default)]
+struct Count {
+    nodes: u64,
+    bytes: usize,
+}
+
 /// W7: what the versions after `collected` up to `current` have unpublished.
 ///
 /// # Safety
 /// The caller is the one reclaimer, and alone frees roots.
-unsafe fn retired_since(current: RootRef, collected: &mut u64) -> (List, u64) {
-    let (mut fresh, mut count) = (List::default(), 0);
+unsafe fn retired_since(current: RootRef, collected: &mut u64) -> (List, Count) {
+    let (mut fresh, mut count) = (List::default(), Count::default());
     // SAFETY: the caller's contract. A root after `collected` was not handed over yet, nor was
     // the predecessor of the first of them; so all that is looked into here is alive.
     unsafe {
@@ -438,7 +460,10 @@ unsafe fn retired_since(current: RootRef, collected: &mut u64) -> (List, u64) {
         while root.head().number > *collected {
             let died = root.head().number;
             root.retired(|record| {
-                count += 1;
+                count.nodes += 1;
+                if let Record::Piece(piece) = record {
+                    count.bytes += piece.size();
+                }
                 fresh.push_dead(record, died);
             });
             match root.head().previous {
@@ -491,19 +516,22 @@ impl<S: Scheme> Drop for Table<S> {
             };
             let mut rest: Vec<Record> = Vec::new();
             self.pass.with(|pass| {
-                retired_since(current, &mut pass.collected).0.drain(|record| rest.push(record));
+                let (mut fresh, count) = retired_since(current, &mut pass.collected);
+                memory.budget.keep(count.bytes);
+                fresh.drain(|record| rest.push(record));
                 S::surrender(&mut pass.limbo, &mut |record| rest.push(record));
             });
             for leaf in current.iter() {
                 for (_, piece) in leaf.pieces() {
                     let size = piece.size();
                     memory.budget.transfer(size, State::Published, State::Limbo);
+                    memory.budget.keep(size);
                     rest.push(Record::Piece(piece));
                 }
                 rest.push(Record::Leaf(leaf));
             }
             rest.push(Record::Root(current));
-            rest.into_iter().for_each(|record| self.free(record));
+            rest.into_iter().for_each(|record| self.free_swept(record));
             while let Some(root) = self.spare.take(|_| true).and_then(RootRef::from_ptr) {
                 root.free(&memory);
             }

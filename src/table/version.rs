@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 
 use crate::memory::budget::rounded;
 use crate::memory::piece::PieceRef;
-use crate::memory::{Memory, Refused};
+use crate::memory::{Memory, Purpose, Refused};
 use crate::retire::{Keeps, Link, Record, Span};
 use crate::sync::{Canary, Owned};
 
@@ -81,9 +81,13 @@ unsafe impl Send for RootRef {}
 unsafe impl Sync for RootRef {}
 
 /// Allocates a head with `count` pointers behind it, of which nothing is initialised.
-fn allocate<Head>(memory: &Memory, count: u32) -> Result<(NonNull<Head>, usize), Refused> {
+fn allocate<Head>(
+    memory: &Memory,
+    count: u32,
+    purpose: Purpose,
+) -> Result<(NonNull<Head>, usize), Refused> {
     let size = rounded(size_of::<Head>() + count as usize * size_of::<*mut u8>());
-    if !memory.reserve_node(size) {
+    if !memory.reserve_node(size, purpose) {
         return Err(Refused::Budget);
     }
     let refuse = || {
@@ -115,8 +119,8 @@ unsafe fn free<Head>(memory: &Memory, node: NonNull<Head>, size: usize) {
 
 impl LeafRef {
     /// An unpublished leaf for `slots` pieces; only its head is initialised.
-    pub(crate) fn allocate(memory: &Memory, slots: u32) -> Result<Self, Refused> {
-        let (node, size) = allocate::<Leaf>(memory, slots)?;
+    pub(crate) fn allocate(memory: &Memory, slots: u32, purpose: Purpose) -> Result<Self, Refused> {
+        let (node, size) = allocate::<Leaf>(memory, slots, purpose)?;
         let head = Leaf {
             born: 0,
             number: 0,
@@ -234,8 +238,12 @@ impl LeafRef {
 
 impl RootRef {
     /// An unpublished root for up to `capacity` leaves; only its head is initialised.
-    pub(crate) fn allocate(memory: &Memory, capacity: u32) -> Result<Self, Refused> {
-        let (node, size) = allocate::<Root>(memory, capacity)?;
+    pub(crate) fn allocate(
+        memory: &Memory,
+        capacity: u32,
+        purpose: Purpose,
+    ) -> Result<Self, Refused> {
+        let (node, size) = allocate::<Root>(memory, capacity, purpose)?;
         let head = Root {
             number: 0,
             first: 0,
