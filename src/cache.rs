@@ -234,8 +234,7 @@ impl<R: Reclaim> Cache<R> {
         let table = shared
             .obtain(&need, || Table::new(memory, domain, pieces))
             .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;
-        memory.budget.raise_headroom(SPARE_VERSIONS * table.node_bytes());
-        let _changing = lock(&shared.changing);
+        let changing = lock(&shared.changing);
         let mut slots = shared.directory.load().slots.clone();
         // A film whose removal could not be finished is gone once it is empty.
         for (_, slot) in &mut slots {
@@ -255,7 +254,11 @@ impl<R: Reclaim> Cache<R> {
         } else {
             slots[index] = slot
         }
-        shared.directory.store(Arc::new(Directory { slots }));
+        let old = shared.directory.swap(Arc::new(Directory { slots }));
+        shared.fit_headroom();
+        drop(changing);
+        // Outside the lock: the last films of it may go, and a user's verifiers with them.
+        drop(old);
         Ok(self.handle(&film))
     }
 
@@ -440,6 +443,7 @@ impl<R: Reclaim> Shared<R> {
     fn shrink_now(&self) -> bool {
         let budget = &self.memory.budget;
         loop {
+            budget.settle();
             if budget.resident() <= budget.limit() {
                 return true;
             }
@@ -465,15 +469,26 @@ impl<R: Reclaim> Shared<R> {
 
     /// Takes a storage out of the directory.
     pub(crate) fn forget(&self, id: StorageId) {
-        let _changing = lock(&self.changing);
+        let changing = lock(&self.changing);
         let mut slots = self.directory.load().slots.clone();
         if let Some((generation, slot)) = slots.get_mut(id.index as usize)
             && *generation == id.generation
         {
             self.past_evictions.add(slot.as_ref().map_or(0, |film| film.evictions.get()));
             *slot = None;
-            self.directory.store(Arc::new(Directory { slots }));
+            let old = self.directory.swap(Arc::new(Directory { slots }));
+            self.fit_headroom();
+            drop(changing);
+            // Outside the lock: see `add_storage_with`.
+            drop(old);
         }
+    }
+
+    /// Keeps room for some versions of the largest table.
+    fn fit_headroom(&self) {
+        let directory = self.directory.load();
+        let largest = directory.films().map(|film| film.table.node_bytes()).max();
+        self.memory.budget.set_headroom(SPARE_VERSIONS * largest.unwrap_or(0));
     }
 
     /// Reserves what a live film's table of segments is about to grow by.

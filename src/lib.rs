@@ -76,6 +76,9 @@
 //! reclaimer is made by one thread at a time, and nobody waits for it.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("sizes of pieces and budgets are computed in 64 bits");
+
 mod cache;
 mod clock;
 mod error;

@@ -430,6 +430,7 @@ impl<R: Reclaim> Storage<R> {
     pub fn drop_segments_before(&self, piece: u32) -> Result<()> {
         self.film.known()?;
         let (before, ()) = self.change_layout(|old| Ok((old.dropped_before(piece)?, ())))?;
+        // The ends may cross if another call came in between.
         let gone = before.pieces().start..self.layout().pieces().start;
         for piece in gone.clone() {
             self.film.assemblies.abandon(piece, &self.film.shared.memory);
@@ -437,7 +438,8 @@ impl<R: Reclaim> Storage<R> {
             self.film.waits.end(piece, || Err(Error::PieceOutOfRange { piece, first, end }));
         }
         self.film.demand.recheck(&self.film);
-        self.film.evict_range(gone, Reason::Window)?;
+        // All before the window, for an earlier call may have found no room for the version.
+        self.film.evict_range(0..gone.end, Reason::Window)?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! that finds nobody registered does not touch it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
@@ -85,6 +86,14 @@ impl Wakers {
         let woken = std::mem::take(&mut registered.wakers);
         self.waiting.store(0, Ordering::Relaxed);
         drop(registered);
-        woken.into_values().for_each(Waker::wake);
+        woken.into_values().for_each(wake);
+    }
+}
+
+/// Wakes a task, whatever its waker does: the next one must be woken too.
+pub(crate) fn wake(waker: Waker) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        // Dropping what was thrown could throw again.
+        std::mem::forget(panic);
     }
 }

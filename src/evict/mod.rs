@@ -95,7 +95,7 @@ impl<R: Reclaim> Shared<R> {
             if coming >= need.bytes as u64 {
                 if patience > 0 {
                     patience -= 1;
-                    std::hint::spin_loop();
+                    std::thread::yield_now();
                     continue;
                 }
                 if !R::PRECISE {
@@ -106,6 +106,11 @@ impl<R: Reclaim> Shared<R> {
             let futile = need.patient && stuck < need.bytes as u64;
             match self.evict_one(need, futile) {
                 Ok(true) => {}
+                // A thread that was parked inside a short snapshot may be all that is in the way.
+                Ok(false) | Err(_) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::yield_now();
+                }
                 Ok(false) | Err(_) => return Err(self.exhausted(need.bytes)),
             }
         }
@@ -294,12 +299,11 @@ impl<R: Reclaim> Film<R> {
                 Err(Refused::Allocator) => {
                     return Err(Error::OutOfMemory { bytes: self.table.node_bytes() as u64 });
                 }
+                Err(Refused::Budget) if self.shared.memory.free_one_pooled() => {}
                 Err(Refused::Budget) if tries > 0 => {
                     tries -= 1;
                     self.shared.memory.take_back_returned();
-                    if !self.shared.memory.free_one_pooled() {
-                        self.shared.pass_all();
-                    }
+                    self.shared.pass_all();
                 }
                 Err(Refused::Budget) => return Err(self.shared.exhausted(self.table.node_bytes())),
             }

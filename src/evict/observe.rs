@@ -70,6 +70,9 @@ impl<F: Fn(&Eviction) + Send + Sync> Observer for F {
 
 /// Tells an observer, whatever it does.
 pub(crate) fn tell(observer: &dyn Observer, eviction: &Eviction) {
-    // The panic was reported by the panic hook; the eviction goes on.
-    let _ = catch_unwind(AssertUnwindSafe(|| observer.evicted(eviction)));
+    // The panic was reported by the panic hook; the eviction goes on. Dropping what was thrown
+    // could throw again.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.evicted(eviction))) {
+        std::mem::forget(panic);
+    }
 }

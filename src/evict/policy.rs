@@ -81,7 +81,12 @@ impl Policy for NextUse {
 
 /// Asks the policy, whatever it does.
 pub(crate) fn worth(policy: &dyn Policy, candidate: &Candidate) -> f64 {
-    let worth = catch_unwind(AssertUnwindSafe(|| policy.worth(candidate))).unwrap_or(0.0);
+    let worth =
+        catch_unwind(AssertUnwindSafe(|| policy.worth(candidate))).unwrap_or_else(|panic| {
+            // Dropping what was thrown could throw again.
+            std::mem::forget(panic);
+            0.0
+        });
     if worth.is_nan() { 0.0 } else { worth }
 }
 

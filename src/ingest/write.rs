@@ -63,18 +63,28 @@ impl<R: Reclaim> Film<R> {
             Err(error) => return Err((error, Some(buffer))),
         };
         let domain = &self.table.domain;
+        // Counted before it is seen, lest its eviction be counted first.
+        self.published.add(size);
+        self.present.add(1);
         let published = domain.with_lane(|lane| self.table.publish(lane, nodes, piece, buffer));
+        if !matches!(published, Published::Done(_)) {
+            self.published.sub(size);
+            self.present.sub(1);
+        }
         // Old nodes gather version by version; a piece's worth of them is swept up.
         if self.table.pass_is_due(size as usize) {
             self.table.pass();
         }
         match published {
             Published::Done(held) => {
-                self.published.add(size);
-                self.present.add(1);
                 self.shared.published.add(1);
-                self.demand.arrived(piece);
                 self.waits.published(&held);
+                self.demand.arrived(piece);
+                // The segment may have fallen out of the window since the caller looked.
+                let first = self.layout().pieces().start;
+                if piece < first {
+                    self.evict_range(piece..first, Reason::Window).ok();
+                }
                 Ok(Insert::Published)
             }
             Published::Present => Ok(Insert::AlreadyPresent),
@@ -95,30 +105,28 @@ impl<R: Reclaim> Film<R> {
         self.shared.expire_assemblies();
         let memory = &self.shared.memory;
         let (beside, size) = (overhead(len), size_for(len as usize));
+        let half = memory.budget.limit() / 2;
         while !memory.budget.open_assembly(size + beside) {
-            if !self.shared.drop_least_wanted(self, piece) {
+            // None is dropped for one that cannot fit.
+            let fits = (size + beside) as u64 <= half;
+            if !fits || !self.shared.drop_least_wanted(self, piece) {
                 return Err(Error::AssembliesFull {
                     needed: (size + beside) as u64,
-                    limit: memory.budget.limit() / 2,
+                    limit: half,
                     assembling: memory.budget.assemblies(),
                 });
             }
         }
-        let made = self.buffer(piece, len, patient).and_then(|buffer| {
-            let reserve = || {
-                let reserved = memory.budget.reserve(beside, State::Assembling);
-                reserved.then_some(()).ok_or(Refused::Budget)
-            };
-            self.shared.obtain(&self.need(beside, patient), reserve)?;
-            Ok(buffer)
-        });
-        let buffer = match made {
-            Ok(buffer) => buffer,
-            Err(error) => {
-                memory.budget.close_assembly(size + beside);
-                return Err(error);
-            }
+        // What is beside the piece first: it is little, and given back without waking anyone.
+        let reserve = || {
+            let reserved = memory.budget.reserve(beside, State::Assembling);
+            reserved.then_some(()).ok_or(Refused::Budget)
         };
+        let made = self.shared.obtain(&self.need(beside, patient), reserve).and_then(|()| {
+            let buffer = self.buffer(piece, len, patient);
+            buffer.inspect_err(|_| memory.budget.release(beside, State::Assembling))
+        });
+        let buffer = made.inspect_err(|_| memory.budget.close_assembly(size + beside))?;
         // A verifier that panics here judges when the piece is complete, or refuses it then.
         let begin = |verifier: &Arc<dyn Verifier>| {
             catch_unwind(AssertUnwindSafe(|| verifier.begin(piece))).ok().flatten()
@@ -130,8 +138,9 @@ impl<R: Reclaim> Film<R> {
         let (open, ours) = self.assemblies.open(assembly);
         if !ours {
             memory.budget.close_assembly(size + beside);
-        } else if self.removed() {
-            // Removal may have emptied the map just before.
+        } else if self.removed() || self.contains(piece) {
+            // Removal may have emptied the map just before; or another thread published the
+            // piece, and closed its assembly, since the caller looked.
             self.assemblies.abandon(piece, memory);
         }
         Ok(open)
@@ -160,6 +169,12 @@ impl<R: Reclaim> Film<R> {
             }
             Err((error, Some(buffer))) => {
                 assembly.put_back(buffer);
+                let open = self.assemblies.get(assembly.piece);
+                if !open.is_some_and(|open| Arc::ptr_eq(&open, assembly)) {
+                    // Abandoned meanwhile: nobody can commit it any more.
+                    assembly.drop_buffer();
+                    return Err(Error::NotOpen { piece: assembly.piece });
+                }
                 Err(error)
             }
             Err((error, None)) => {
@@ -234,7 +249,7 @@ impl<R: Reclaim> Storage<R> {
     ///   first block, if there is no room.
     /// - [`Error::TooFragmented`] if the piece would lie in over 1,024 disjoint parts.
     /// - [`Error::VerifyFailed`] if the piece is complete and wrong: it was dropped.
-    /// - [`Error::NotOpen`] if it was abandoned or dropped while this block completed it.
+    /// - [`Error::NotOpen`] if the piece was abandoned or dropped while this block was written.
     /// - [`Error::BudgetExhausted`] from the last block if stalled snapshots leave no room for a
     ///   new version: the piece stays complete, and [`commit`](Self::commit) tries again.
     pub fn write(&self, piece: u32, offset: u32, block: &[u8]) -> Result<Progress> {
@@ -260,6 +275,11 @@ impl<R: Reclaim> Storage<R> {
         let before = assembly.prefix();
         let step = assembly.write(offset, block)?;
         assembly.progress.set(film.shared.now_millis());
+        if assembly.dropped() && !film.contains(piece) {
+            // Abandoned, expired or dropped for another one meanwhile.
+            film.known()?;
+            return Err(Error::NotOpen { piece });
+        }
         match step {
             Step::Partial(written) => {
                 if assembly.prefix() > before {
@@ -345,7 +365,11 @@ impl<R: Reclaim> Storage<R> {
         let buffer = film.buffer(piece, expected, patient)?;
         // SAFETY: the buffer is not shared, and as long as the piece.
         unsafe { buffer.fill(0, bytes) };
-        film.publish(piece, buffer).map_err(|(error, _)| error).inspect(|_| {
+        let failed = |(error, buffer): (Error, Option<Buffer>)| {
+            buffer.into_iter().for_each(Buffer::drop_quietly);
+            error
+        };
+        film.publish(piece, buffer).map_err(failed).inspect(|_| {
             // Blocks of it may have been arriving as well.
             film.assemblies.abandon(piece, &film.shared.memory);
         })

@@ -32,6 +32,9 @@ pub(crate) struct Budget {
     /// Units that only an eviction may take: without room for a new root and leaf nothing could
     /// be evicted from a full cache.
     headroom: AtomicU64,
+    /// After the limit was lowered: units up to which evictions may still go, which need new
+    /// nodes before they free old ones. Follows what is resident down to the limit.
+    ceiling: AtomicU64,
     /// Bytes reserved by open assemblies, which together take at most half the limit.
     assemblies: AtomicUsize,
     states: [Counter; 6],
@@ -59,6 +62,7 @@ impl Budget {
         Self {
             ledger: AtomicU64::new(limit_units(limit) << 32),
             headroom: AtomicU64::new(0),
+            ceiling: AtomicU64::new(0),
             assemblies: AtomicUsize::new(0),
             states: Default::default(),
             kept: Counter::default(),
@@ -83,15 +87,24 @@ impl Budget {
 
     /// Binds every reservation from now on; gives back nothing by itself.
     pub(crate) fn set_limit(&self, limit: u64) {
+        // Before the limit falls: what bound until now still binds evictions.
+        self.ceiling.fetch_max(split(self.ledger.load(Ordering::Relaxed)).0, Ordering::Relaxed);
         let limit = limit_units(limit) << 32;
-        let _ = self
-            .ledger
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(limit | split(now).1));
+        let change = |now| Some(limit | split(now).1);
+        let _ = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        self.settle();
     }
 
-    /// Keeps at least so many bytes for evictions.
-    pub(crate) fn raise_headroom(&self, bytes: usize) {
-        self.headroom.fetch_max(units(rounded(bytes)), Ordering::Relaxed);
+    /// Lowers the ceiling to what is resident, and what evictions need beside it.
+    pub(crate) fn settle(&self) {
+        let (_, resident) = split(self.ledger.load(Ordering::Relaxed));
+        let headroom = self.headroom.load(Ordering::Relaxed);
+        self.ceiling.fetch_min(resident + headroom, Ordering::Relaxed);
+    }
+
+    /// Keeps so many bytes for evictions.
+    pub(crate) fn set_headroom(&self, bytes: usize) {
+        self.headroom.store(units(rounded(bytes)), Ordering::Relaxed);
     }
 
     pub(crate) fn headroom(&self) -> u64 {
@@ -103,23 +116,29 @@ impl Budget {
         self.limit().saturating_sub(self.headroom())
     }
 
-    /// Takes `bytes` (whole units) into `state`, or nothing; leaves the headroom. Lock-free: a step is repeated only
-    /// because another thread's reservation or release went through.
+    /// Whether more is resident than data may use.
+    pub(crate) fn over(&self) -> bool {
+        self.resident() > self.room_for_data()
+    }
+
+    /// Takes `bytes` (whole units) into `state`, or nothing; leaves the headroom. Lock-free: a
+    /// step is repeated only because another thread's reservation or release went through.
     pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
-        self.reserve_but(self.headroom.load(Ordering::Relaxed), bytes, state)
+        let headroom = self.headroom.load(Ordering::Relaxed);
+        self.reserve_below(|limit| limit.saturating_sub(headroom), bytes, state)
     }
 
-    /// As `reserve`, out of the headroom as well: for what makes room.
+    /// As `reserve`, out of the headroom as well, and up to the ceiling: for what makes room.
     pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
-        self.reserve_but(0, bytes, state)
+        let ceiling = self.ceiling.load(Ordering::Relaxed);
+        self.reserve_below(|limit| limit.max(ceiling), bytes, state)
     }
 
-    fn reserve_but(&self, kept: u64, bytes: usize, state: State) -> bool {
+    fn reserve_below(&self, bound: impl Fn(u64) -> u64, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
-            let fits = resident + wanted <= limit.saturating_sub(kept);
-            fits.then_some(now + wanted)
+            (resident + wanted <= bound(limit)).then_some(now + wanted)
         });
         let Ok(before) = taken else { return false };
         self.peak.raise_to((split(before).1 + wanted) * UNIT as u64);
@@ -130,7 +149,8 @@ impl Budget {
     /// Gives `bytes` of `state` back, after they were freed.
     pub(crate) fn release(&self, bytes: usize, state: State) {
         self.states[state as usize].sub(bytes as u64);
-        self.ledger.fetch_sub(units(bytes), Ordering::Relaxed);
+        let before = self.ledger.fetch_sub(units(bytes), Ordering::Relaxed);
+        debug_assert!(split(before).1 >= units(bytes), "released more than was reserved");
     }
 
     /// Notes that `bytes` went from one state to another; resident does not change.
@@ -216,7 +236,7 @@ mod tests {
     #[test]
     fn only_evictions_may_use_the_headroom() {
         let budget = Budget::new(1024);
-        budget.raise_headroom(200);
+        budget.set_headroom(200);
         assert!(!budget.reserve(896, State::Assembling));
         assert!(budget.reserve(768, State::Assembling));
         assert!(!budget.reserve(128, State::Table));
@@ -234,6 +254,21 @@ mod tests {
         budget.release(384, State::Assembling);
         assert!(budget.reserve(128, State::Assembling));
         assert_eq!(budget.resident(), 512);
+    }
+
+    #[test]
+    fn evictions_may_go_on_above_a_lowered_limit_and_follow_it_down() {
+        let budget = Budget::new(1024);
+        budget.set_headroom(128);
+        assert!(budget.reserve(896, State::Assembling));
+        budget.set_limit(512);
+        assert!(!budget.reserve(128, State::Table));
+        assert!(budget.reserve_to_evict(128, State::Table));
+        assert!(!budget.reserve_to_evict(128, State::Table));
+        budget.release(384, State::Assembling);
+        budget.settle();
+        assert!(budget.reserve_to_evict(128, State::Table));
+        assert!(!budget.reserve_to_evict(128, State::Table));
     }
 
     #[test]

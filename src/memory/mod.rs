@@ -88,10 +88,11 @@ impl Memory {
         len: u32,
     ) -> Result<Buffer, Refused> {
         self.take_back_returned();
+        // Above the limit, or in the headroom, what is pooled is freed and not used again.
+        let usable = !self.budget.over();
         // SAFETY: what is on the shelf is alive, and `size` is never written after allocation.
-        let pooled = self
-            .pool
-            .take(|p| PieceRef::from_ptr(p).is_some_and(|piece| unsafe { piece.size() } == size));
+        let fits = |piece: PieceRef| usable && unsafe { piece.size() } == size;
+        let pooled = self.pool.take(|p| PieceRef::from_ptr(p).is_some_and(fits));
         let piece = match pooled.and_then(PieceRef::from_ptr) {
             Some(piece) => {
                 self.budget.transfer(size, State::Pooled, State::Assembling);
@@ -160,8 +161,7 @@ impl Memory {
             piece.header().canary.fall();
             piece.size()
         };
-        let over = self.budget.resident() > self.budget.limit();
-        if over || self.closed.load(Ordering::Relaxed) {
+        if self.budget.over() || self.closed.load(Ordering::Relaxed) {
             // SAFETY: the caller's contract.
             unsafe { self.destroy(piece, from) };
             return;
@@ -288,6 +288,17 @@ impl Buffer {
         unsafe {
             let to = self.piece.payload().as_ptr().add(offset as usize);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+    }
+
+    /// Drops the buffer without waking anyone: for one that was taken in vain, whose taker waits
+    /// himself.
+    pub(crate) fn drop_quietly(self) {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never used again, so share and count move out once.
+        unsafe {
+            let memory = std::ptr::read(&this.memory);
+            memory.drop_share(this.piece, State::Assembling);
         }
     }
 

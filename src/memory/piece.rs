@@ -168,7 +168,11 @@ impl PieceRef {
     pub(crate) unsafe fn retain(self) {
         // Relaxed: as for any reference count, the share that the caller leans on orders it.
         // SAFETY: the caller's contract.
-        unsafe { self.header().counts.refs.fetch_add(1, Ordering::Relaxed) };
+        let before = unsafe { self.header().counts.refs.fetch_add(1, Ordering::Relaxed) };
+        // Only forgotten handles get there; going on would wrap to a use after free.
+        if before > isize::MAX as usize {
+            std::process::abort();
+        }
     }
 
     /// Drops a share; true if it was the last one, and the buffer is the caller's alone.

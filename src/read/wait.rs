@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::wake::wake;
 
 /// One registered wait.
 struct Waiter {
@@ -56,7 +57,7 @@ impl Waiter {
         let before = std::mem::replace(&mut *state, Waiting::Done(result));
         drop(state);
         if let Waiting::For(waker) = before {
-            waker.wake();
+            wake(waker);
         }
     }
 }
@@ -67,7 +68,7 @@ impl Waits {
         by_piece.entry(piece).or_default().push(Arc::clone(waiter));
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(by_piece);
-        // Pairs with the fences in `published` and `end_all`.
+        // Pairs with the fences in `end` and `end_all`.
         fence(Ordering::SeqCst);
     }
 
@@ -87,13 +88,13 @@ impl Waits {
     /// Hands `held` to everyone who waits for its piece. Called after the version that shows it
     /// was installed.
     pub(crate) fn published(&self, held: &Held) {
-        // Pairs with the fence in `register`.
-        fence(Ordering::SeqCst);
         self.end(held.piece(), || Ok(held.clone()));
     }
 
-    /// Ends the waits for one piece.
+    /// Ends the waits for one piece, after what ends them was made visible.
     pub(crate) fn end(&self, piece: u32, result: impl Fn() -> Result<Held>) {
+        // Pairs with the fence in `register`.
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }

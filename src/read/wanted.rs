@@ -74,8 +74,7 @@ impl Demand {
             lock(&self.flights).iter().map(|(piece, f)| (*piece, Arc::clone(f))).collect();
         let needed = needed_ahead(film);
         for (piece, flight) in flights {
-            let wanted = film.waits.contains(piece) || needed.iter().any(|r| r.1.contains(&piece));
-            if !wanted {
+            if !film.needs(piece, &needed) {
                 flight.cancel();
             }
         }
@@ -161,6 +160,13 @@ fn needed_ahead<R: Reclaim>(film: &Film<R>) -> Vec<(u32, Range<u32>)> {
     active.filter_map(|playhead| window(playhead.window_ahead())).collect()
 }
 
+impl<R: Reclaim> Film<R> {
+    /// Whether a wait needs the piece, or one of the windows.
+    fn needs(&self, piece: u32, ahead: &[(u32, Range<u32>)]) -> bool {
+        self.waits.contains(piece) || ahead.iter().any(|(_, window)| window.contains(&piece))
+    }
+}
+
 /// The most urgent piece that is missing and not being fetched.
 fn most_urgent<R: Reclaim>(film: &Film<R>) -> Option<u32> {
     let free = |piece: &u32| !film.contains(*piece) && !film.demand.in_flight(*piece);
@@ -226,6 +232,10 @@ impl<R: Reclaim> Wanted<R> {
                 if film.contains(piece) {
                     film.demand.land_only(piece, &flight);
                     continue;
+                }
+                if !film.needs(piece, &needed_ahead(film)) {
+                    // Nobody cancels a flight that took off after they looked.
+                    flight.cancel();
                 }
                 let len = film.layout().piece_len(piece).unwrap_or(0);
                 return Some(Fetch { storage: self.storage.clone(), piece, len, flight });

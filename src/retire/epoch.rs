@@ -10,7 +10,7 @@
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
 use super::batches::Batches;
-use super::{Lines, List, Record, Scheme, Span};
+use super::{Lines, List, Outlook, Record, Scheme, Span};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned};
 use crate::table::version::{Root, RootRef};
 
@@ -77,7 +77,7 @@ impl Scheme for Epoch {
         !lane.busy.load(Ordering::Acquire)
     }
 
-    unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, span: Span) -> RootRef {
+    unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
         // Relaxed: the lane has one owner; others only see "idle" by `leave`.
         lane.busy.store(true, Ordering::Relaxed);
         // SAFETY: the lane is the caller's alone.
@@ -85,11 +85,11 @@ impl Scheme for Epoch {
             lane.pinned.with(|pinned| {
                 pinned.guard = Some(pinned.participant.handle(&self.collector).pin());
             });
-            self.renew(lane, root, span)
+            self.renew(lane, root)
         }
     }
 
-    unsafe fn renew(&self, _: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
+    unsafe fn renew(&self, _: &Announced, root: &AtomicPtr<Root>) -> RootRef {
         // Acquire: pairs with the publishing compare-and-swap. What it names is protected since
         // the pin, and no address comes back meanwhile.
         // SAFETY: a table's root is never null.
@@ -130,8 +130,8 @@ impl Scheme for Epoch {
         }
     }
 
-    fn outlook(_: &Limbo) -> Option<(u64, Span)> {
-        None
+    fn outlook(_: &Limbo) -> Outlook {
+        Outlook::default()
     }
 
     unsafe fn surrender(limbo: &mut Limbo, free: &mut dyn FnMut(Record)) {

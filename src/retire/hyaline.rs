@@ -10,7 +10,7 @@
 use seize::{Collector, Guard, OwnedGuard};
 
 use super::batches::{Batches, Flag};
-use super::{Lines, List, Record, Scheme, Span};
+use super::{Lines, List, Outlook, Record, Scheme, Span};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned};
 use crate::table::version::{Root, RootRef};
 
@@ -60,7 +60,7 @@ impl Scheme for Hyaline {
         !lane.busy.load(Ordering::Acquire)
     }
 
-    unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, span: Span) -> RootRef {
+    unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
         lane.busy.store(true, Ordering::Relaxed);
         let guard = self.collector.enter_owned();
         // SAFETY: the collector is on the heap and freed after every lane, which the domain owns
@@ -69,11 +69,11 @@ impl Scheme for Hyaline {
         unsafe {
             let guard = std::mem::transmute::<OwnedGuard<'_>, OwnedGuard<'static>>(guard);
             lane.guard.with(|place| *place = Some(guard));
-            self.renew(lane, root, span)
+            self.renew(lane, root)
         }
     }
 
-    unsafe fn renew(&self, _: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
+    unsafe fn renew(&self, _: &Announced, root: &AtomicPtr<Root>) -> RootRef {
         // SeqCst, as seize's own `protect` loads whatever it is asked for: the load takes part in
         // the order of its barriers.
         // SAFETY: a table's root is never null.
@@ -115,8 +115,8 @@ impl Scheme for Hyaline {
         unsafe { limbo.take_passed(free) };
     }
 
-    fn outlook(_: &Batches) -> Option<(u64, Span)> {
-        None
+    fn outlook(_: &Batches) -> Outlook {
+        Outlook::default()
     }
 
     unsafe fn surrender(limbo: &mut Batches, free: &mut dyn FnMut(Record)) {

@@ -17,7 +17,9 @@
 //! something later of that lane, and the snapshot is gone or newer); or W8 is before R3, then R4
 //! sees the root of W7 or a newer one, and nothing that the pass frees is reachable from it.
 //! R2's and leave's Release with the scan's Acquire order a snapshot's last look before the free,
-//! and carry the span along. Models: `publish_against_snapshot`, `retire_against_snapshot`.
+//! and carry the span along. The span itself is stored with Release and loaded with Acquire as
+//! well: a scan that finds the root of one snapshot and already the span of the next one on that
+//! lane goes by the latter, and must come after the former's last look. Models: `publish_against_snapshot`, `retire_against_snapshot`.
 //!
 //! An announced address is compared, never followed: it may be one that was never validated, and
 //! then names no root, or one of a later life of the same memory, which keeps a little too much
@@ -25,7 +27,7 @@
 //!
 //! Limits: several windowed snapshots of the same version count as the hull of their windows.
 
-use super::{Lines, List, Record, Scheme, Span};
+use super::{Lines, List, Outlook, Record, Scheme, Span};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, fence};
 use crate::table::version::{Root, RootRef};
 
@@ -45,7 +47,7 @@ pub(crate) struct Announced {
 #[derive(Default)]
 pub(crate) struct Limbo {
     roots: List,
-    outlook: Option<(u64, Span)>,
+    outlook: Outlook,
 }
 
 /// Announcements that are looked up together.
@@ -73,13 +75,13 @@ impl Scheme for Interval {
 
     #[inline(always)]
     unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, span: Span) -> RootRef {
-        lane.span.store(span.packed(), Ordering::Relaxed);
+        lane.span.store(span.packed(), order::SPAN);
         // SAFETY: the caller's contract.
-        unsafe { self.renew(lane, root, span) }
+        unsafe { self.renew(lane, root) }
     }
 
     #[inline(always)]
-    unsafe fn renew(&self, lane: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
+    unsafe fn renew(&self, lane: &Announced, root: &AtomicPtr<Root>) -> RootRef {
         let mut seen = root.load(Ordering::Relaxed); // R1
         loop {
             lane.root.store(seen, order::R2);
@@ -120,7 +122,7 @@ impl Scheme for Interval {
             look_up(lines, &limbo.roots);
             // Roots that nobody announces are free, and what hung on them is loose again.
             let mut roots = std::mem::take(&mut limbo.roots);
-            limbo.outlook = None;
+            limbo.outlook = Outlook::default();
             roots.drain(|record| {
                 let Record::Root(root) = record else { return };
                 let (seen, mut hanging) = root.head().keeps.with(|keeps| {
@@ -135,11 +137,7 @@ impl Scheme for Interval {
                     None => free(record),
                     Some(hull) => {
                         limbo.roots.push(record);
-                        let number = root.head().number;
-                        limbo.outlook = Some(match limbo.outlook {
-                            Some((newest, all)) => (newest.max(number), all.hull(hull)),
-                            None => (number, hull),
-                        });
+                        limbo.outlook.add(root.head().number, hull);
                     }
                 }
             });
@@ -150,7 +148,7 @@ impl Scheme for Interval {
         }
     }
 
-    fn outlook(limbo: &Limbo) -> Option<(u64, Span)> {
+    fn outlook(limbo: &Limbo) -> Outlook {
         limbo.outlook
     }
 
@@ -186,7 +184,7 @@ unsafe fn look_up(lines: &Lines<Interval>, roots: &List) {
             if root.is_null() {
                 continue;
             }
-            chunk[count] = (root, Span::unpacked(announced.span.load(Ordering::Relaxed)));
+            chunk[count] = (root, Span::unpacked(announced.span.load(order::SCAN)));
             count += 1;
             if count == CHUNK {
                 break;
@@ -255,6 +253,7 @@ mod order {
         if weakened { Ordering::Relaxed } else { strong }
     }
 
+    pub(super) const SPAN: Ordering = unless(cfg!(fault = "relaxed_span"), Ordering::Release);
     pub(super) const R2: Ordering = unless(cfg!(fault = "relaxed_announce"), Ordering::Release);
     pub(super) const R4: Ordering = unless(cfg!(fault = "relaxed_validate"), Ordering::Acquire);
     pub(super) const LEAVE: Ordering = unless(cfg!(fault = "relaxed_leave"), Ordering::Release);

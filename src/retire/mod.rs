@@ -70,12 +70,7 @@ pub(crate) trait Scheme: Send + Sync + Sized + 'static {
     ///
     /// # Safety
     /// As for `enter`, but the announcement is the caller's and not idle.
-    unsafe fn renew(
-        &self,
-        announcement: &Self::Announcement,
-        root: &AtomicPtr<Root>,
-        span: Span,
-    ) -> RootRef;
+    unsafe fn renew(&self, announcement: &Self::Announcement, root: &AtomicPtr<Root>) -> RootRef;
 
     /// Ends the announcement.
     ///
@@ -96,9 +91,8 @@ pub(crate) trait Scheme: Send + Sync + Sized + 'static {
         free: &mut dyn FnMut(Record),
     );
 
-    /// The newest version and the pieces that stalled snapshots are known to show: evicting
-    /// those frees nothing now. A hint.
-    fn outlook(limbo: &Self::Limbo) -> Option<(u64, Span)>;
+    /// What stalled snapshots are known to show: evicting that frees nothing now. A hint.
+    fn outlook(limbo: &Self::Limbo) -> Outlook;
 
     /// Passes everything to `free`.
     ///
@@ -130,6 +124,12 @@ impl Span {
 
     /// The smallest span that contains both.
     pub(crate) fn hull(self, other: Self) -> Self {
+        if self == Self::NONE {
+            return other;
+        }
+        if other == Self::NONE {
+            return self;
+        }
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 
@@ -139,6 +139,28 @@ impl Span {
 
     pub(crate) fn unpacked(packed: u64) -> Self {
         Self { first: (packed >> 32) as u32, last: packed as u32 }
+    }
+}
+
+/// What stalled snapshots show: versions, and the pieces of each. Few are told apart; beyond
+/// that they count as one that shows what any of them does.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Outlook([(u64, u64); Outlook::LEN]);
+
+impl Outlook {
+    pub(crate) const LEN: usize = 8;
+
+    fn add(&mut self, version: u64, span: Span) {
+        // Version 0 shows nothing, and so marks a free place.
+        let place = self.0.iter().position(|(other, _)| *other == 0);
+        let last = &mut self.0[place.unwrap_or(Self::LEN - 1)];
+        let before = if last.0 == 0 { Span::NONE } else { Span::unpacked(last.1) };
+        *last = (last.0.max(version), before.hull(span).packed());
+    }
+
+    /// Versions and packed spans, in no order.
+    pub(crate) fn entries(&self) -> [(u64, u64); Self::LEN] {
+        self.0
     }
 }
 

@@ -23,12 +23,12 @@
 
 use std::sync::Arc;
 
-use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of};
+use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of, span_of};
 use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
-use crate::retire::{Lane, Lines, List, Record, Scheme, Span};
+use crate::retire::{Lane, Lines, List, Outlook, Record, Scheme, Span};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering, Owned};
 
 /// What all storages of a cache share for reclamation.
@@ -81,9 +81,9 @@ pub(crate) struct Table<S: Scheme> {
     unswept: AtomicU64,
     /// Pieces and nodes that the last pass left in limbo.
     in_limbo: Counter,
-    /// Pieces born at or before the first, within the second, are shown by a stalled snapshot.
-    stalled_version: Counter,
-    stalled_span: Counter,
+    /// Pieces born at or before a version, within the span beside it, are shown by a stalled
+    /// snapshot, as of the last pass.
+    stalled: [(Counter, Counter); Outlook::LEN],
 }
 
 /// The nodes of a version to come, reserved and allocated (W0).
@@ -147,8 +147,7 @@ impl<S: Scheme> Table<S> {
             pass: Owned::new(Pass { collected: 0, limbo: S::Limbo::default() }),
             unswept: AtomicU64::new(0),
             in_limbo: Counter::default(),
-            stalled_version: Counter::default(),
-            stalled_span: Counter::default(),
+            stalled: Default::default(),
         })
     }
 
@@ -182,14 +181,15 @@ impl<S: Scheme> Table<S> {
         Ok(nodes)
     }
 
-    fn enter(&self, lane: &Lane<S>) -> RootRef {
+    /// A writer announces the leaf it is about, so that, parked, it keeps no more than that.
+    fn enter(&self, lane: &Lane<S>, span: Span) -> RootRef {
         // SAFETY: the lane is this call's (see `Domain::with_lane`), and idle.
-        unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, Span::ALL) }
+        unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, span) }
     }
 
     fn renew(&self, lane: &Lane<S>) -> RootRef {
         // SAFETY: as for `enter`, and announced.
-        unsafe { self.domain.scheme.renew(&lane.announcement, &self.root, Span::ALL) }
+        unsafe { self.domain.scheme.renew(&lane.announcement, &self.root) }
     }
 
     fn leave(&self, lane: &Lane<S>) {
@@ -222,7 +222,7 @@ impl<S: Scheme> Table<S> {
         // SAFETY: the piece is this call's alone; the share becomes the `Held` below.
         unsafe { shown.retain() };
         let number = leaf_of(piece);
-        let mut current = self.enter(lane); // W1
+        let mut current = self.enter(lane, span_of(number)); // W1
         let outcome = loop {
             // SAFETY: `current` is announced, so it and what it shows is alive; the nodes and
             // the piece are owned here alone until the compare-and-swap succeeds.
@@ -270,7 +270,7 @@ impl<S: Scheme> Table<S> {
         mut wanted: impl FnMut(u32, PieceRef) -> bool,
     ) -> Vec<Claim> {
         let mut claims = Vec::new();
-        let current = self.enter(lane);
+        let current = self.enter(lane, span_of(number));
         // SAFETY: announced, so the version and what it shows is alive.
         unsafe {
             if let Some(leaf) = current.leaf(number) {
@@ -295,7 +295,10 @@ impl<S: Scheme> Table<S> {
     pub(crate) fn unpublish(&self, lane: &Lane<S>, mut nodes: Nodes<'_, S>, claims: &[Claim]) {
         let (root, leaf) = nodes.both();
         let number = leaf_of(claims[0].piece);
-        let mut current = self.enter(lane); // W1
+        let bytes: usize = claims.iter().map(|claim| claim.size).sum();
+        // Noted before it is seen, lest a pass that frees the pieces at once be noted first.
+        self.memory.budget.transfer(bytes, State::Published, State::Limbo);
+        let mut current = self.enter(lane, span_of(number)); // W1
         let leaf_used = loop {
             // SAFETY: as in `publish`. The claims are the caller's, so the pieces are still
             // shown, and nobody else unpublishes them.
@@ -318,15 +321,13 @@ impl<S: Scheme> Table<S> {
         };
         self.leave(lane); // W5
         nodes.used(leaf_used);
-        let bytes: usize = claims.iter().map(|claim| claim.size).sum();
-        self.memory.budget.transfer(bytes, State::Published, State::Limbo);
         self.unswept.fetch_add((bytes + self.node_bytes()) as u64, Ordering::Relaxed);
     }
 
     /// Installs a version in which nothing is published any more; idempotent.
     pub(crate) fn close(&self, lane: &Lane<S>, mut nodes: Nodes<'_, S>) {
         let (root, _) = nodes.both();
-        let mut current = self.enter(lane);
+        let mut current = self.enter(lane, Span::NONE);
         loop {
             // SAFETY: as in `publish`.
             unsafe {
@@ -358,7 +359,7 @@ impl<S: Scheme> Table<S> {
         }
         let mut freed = false;
         loop {
-            self.unswept.store(0, Ordering::Relaxed);
+            let unswept = self.unswept.load(Ordering::Relaxed);
             // W7. Acquire: pairs with W4.
             let current = self.root.load(order::W7);
             // A table's root is never null.
@@ -376,11 +377,15 @@ impl<S: Scheme> Table<S> {
                     };
                     let Domain { lines, scheme } = &*self.domain;
                     scheme.collect(lines, &mut pass.limbo, fresh, &mut free);
-                    let (version, span) = S::outlook(&pass.limbo).unwrap_or((0, Span::NONE));
-                    self.stalled_version.set(version);
-                    self.stalled_span.set(span.packed());
+                    let outlook = S::outlook(&pass.limbo).entries();
+                    for (place, (version, span)) in self.stalled.iter().zip(outlook) {
+                        place.0.set(version);
+                        place.1.set(span);
+                    }
                 });
             }
+            // Not to 0: what was unpublished after W7 is for the next pass.
+            self.unswept.fetch_sub(unswept, Ordering::Relaxed);
             // W9.
             let came = self.due.swap(0, order::W9);
             if came == 1 || self.due.fetch_add(1, order::W6) != 0 {
@@ -402,8 +407,9 @@ impl<S: Scheme> Table<S> {
 
     /// Whether a stalled snapshot shows that piece, as of the last pass. A hint.
     pub(crate) fn shown_by_stalled(&self, piece: u32, born: u64) -> bool {
-        born <= self.stalled_version.get()
-            && Span::unpacked(self.stalled_span.get()).contains(piece)
+        self.stalled.iter().any(|(version, span)| {
+            born <= version.get() && Span::unpacked(span.get()).contains(piece)
+        })
     }
 
     /// As `free`, for what a pass has taken over.

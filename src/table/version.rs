@@ -28,6 +28,12 @@ pub(crate) const fn leaf_of(piece: u32) -> u32 {
     piece >> SHIFT
 }
 
+/// The pieces of a leaf.
+pub(crate) const fn span_of(leaf: u32) -> Span {
+    let first = leaf << SHIFT;
+    Span { first, last: first | (LEAF - 1) }
+}
+
 const fn slot_of(piece: u32) -> u32 {
     piece & (LEAF - 1)
 }
@@ -483,10 +489,7 @@ impl Record {
         unsafe {
             match self {
                 Record::Root(root) => (root.head().number, Span::ALL),
-                Record::Leaf(leaf) => {
-                    let first = leaf.head().number * LEAF;
-                    (leaf.head().born, Span { first, last: first + (LEAF - 1) })
-                }
+                Record::Leaf(leaf) => (leaf.head().born, span_of(leaf.head().number)),
                 Record::Piece(piece) => {
                     let header = piece.header();
                     (header.born(), Span { first: header.index(), last: header.index() })
