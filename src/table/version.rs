@@ -100,14 +100,17 @@ fn allocate<Head>(memory: &Memory, count: u32) -> Result<(NonNull<Head>, usize),
 /// `node` came from `allocate` with this `size`, its head was initialised, it is owned by the
 /// caller alone and not used afterwards.
 unsafe fn free<Head>(memory: &Memory, node: NonNull<Head>, size: usize) {
-    // SAFETY: the caller's contract. Under loom the memory stays, so that a late reader finds
-    // the fallen canary instead of reused memory.
+    let layout = Layout::from_size_align(size, align_of::<Head>());
+    #[cfg(loom)] // A late reader shall find the fallen canary instead of reused memory.
+    if let Ok(layout) = layout {
+        crate::sync::quarantine::keep(node.as_ptr().cast(), layout);
+    }
+    #[cfg(not(loom))]
+    // SAFETY: the caller's contract.
     unsafe {
-        if !cfg!(loom) {
-            std::ptr::drop_in_place(node.as_ptr());
-            if let Ok(layout) = Layout::from_size_align(size, align_of::<Head>()) {
-                std::alloc::dealloc(node.as_ptr().cast(), layout);
-            }
+        std::ptr::drop_in_place(node.as_ptr());
+        if let Ok(layout) = layout {
+            std::alloc::dealloc(node.as_ptr().cast(), layout);
         }
     }
     memory.release_node(size);
