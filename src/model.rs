@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use crate::States;
-use crate::memory::Memory;
 use crate::memory::piece::size_for;
+use crate::memory::{Memory, State};
 pub use crate::read::held::Held;
 pub use crate::retire::{Epoch, Interval, Reclaim};
 use crate::retire::{Lane, Line, Span};
@@ -94,16 +94,40 @@ impl<R: Reclaim> Film<R> {
         self.memory.budget.states()
     }
 
-    /// Drops everything, and checks that all that was reserved was given back.
+    /// Drops the film and its cache, as the end of both does; handles may be left.
     ///
     /// # Panics
-    /// If it was not, or if somebody else still has the film.
-    pub fn finish(self: Arc<Self>) {
+    /// If somebody else still has the film.
+    pub fn end(self: Arc<Self>) -> Ended {
         let film = Arc::into_inner(self).expect("the last one to have the film");
         let Self { memory, domain, table } = film;
         drop(table);
         drop(domain);
         memory.close();
+        Ended { memory }
+    }
+
+    /// Ends film and cache, and checks that nothing is left.
+    ///
+    /// # Panics
+    /// As for [`Film::end`] and [`Ended::check`].
+    pub fn finish(self: Arc<Self>) {
+        self.end().check();
+    }
+}
+
+/// The memory of a cache that is gone.
+pub struct Ended {
+    memory: Arc<Memory>,
+}
+
+impl Ended {
+    /// Checks that all that was reserved was given back.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub fn check(self) {
+        let memory = self.memory;
         assert_eq!(memory.budget.resident(), 0, "bytes are resident after the end");
         assert_eq!(Arc::strong_count(&memory), 1, "a buffer still counts the memory");
     }
@@ -195,5 +219,98 @@ impl<R: Reclaim> Drop for Snapshot<R> {
     fn drop(&mut self) {
         // SAFETY: announced by `try_snapshot`; lanes live as long as the film.
         unsafe { R::leave(&(*self.lane).announcement) };
+    }
+}
+
+/// The ledger.
+pub struct Budget(crate::memory::budget::Budget);
+
+impl Budget {
+    pub fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self(crate::memory::budget::Budget::new(limit)))
+    }
+
+    pub fn reserve(&self, bytes: usize) -> bool {
+        self.0.reserve(bytes, State::Assembling)
+    }
+
+    pub fn release(&self, bytes: usize) {
+        self.0.release(bytes, State::Assembling);
+    }
+
+    pub fn set_limit(&self, bytes: u64) {
+        self.0.set_limit(bytes);
+    }
+
+    pub fn resident(&self) -> u64 {
+        self.0.resident()
+    }
+}
+
+/// A shelf of things whose use by two at once loom notices.
+pub struct Shelf(crate::memory::pool::Shelf<Thing>);
+
+/// A thing on a [`Shelf`]; only its taker uses it.
+pub struct Thing(loom::cell::UnsafeCell<u32>);
+
+// SAFETY: used by its taker alone, which loom verifies.
+unsafe impl Sync for Thing {}
+// SAFETY: as above.
+unsafe impl Send for Thing {}
+
+impl Shelf {
+    /// A shelf of two places with these things on it, which must outlive it.
+    pub fn new(things: &[Thing]) -> Self {
+        let shelf = crate::memory::pool::Shelf::new(2);
+        for thing in things {
+            shelf.put(std::ptr::from_ref(thing).cast_mut()).expect("a place");
+        }
+        Self(shelf)
+    }
+
+    pub fn take(&self) -> Option<*const Thing> {
+        self.0.take(|_| true).map(<*mut Thing>::cast_const)
+    }
+
+    pub fn put(&self, thing: *const Thing) -> bool {
+        self.0.put(thing.cast_mut()).is_ok()
+    }
+}
+
+impl Thing {
+    pub fn new() -> Self {
+        Self(loom::cell::UnsafeCell::new(0))
+    }
+
+    /// Uses the thing; how often that was done before.
+    pub fn with(&self) -> u32 {
+        self.0.with_mut(|uses| {
+            // SAFETY: loom verifies that nobody else uses it.
+            let uses = unsafe { &mut *uses };
+            *uses += 1;
+            *uses - 1
+        })
+    }
+}
+
+impl Default for Thing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Tasks that wait for the same event.
+#[derive(Default)]
+pub struct Wakers(crate::wake::Wakers);
+
+impl Wakers {
+    pub fn register(&self, waker: &std::task::Waker) -> Option<impl Sized + use<>> {
+        let mut ticket = None;
+        self.0.register(&mut ticket, waker);
+        ticket
+    }
+
+    pub fn wake_all(&self) {
+        self.0.wake_all();
     }
 }

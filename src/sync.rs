@@ -130,7 +130,8 @@ impl Canary {
         });
     }
 
-    /// Called when the node's memory is used again.
+    /// Called when the node's memory is used again, and when the node was written: whoever looks
+    /// into it must see that.
     #[inline(always)]
     pub(crate) fn rise(&self) {
         #[cfg(loom)]

@@ -87,6 +87,26 @@ fn same_victim() {
     });
 }
 
+/// Each unpublishes a piece and makes a pass, or leaves it to the other one's: nothing that was
+/// unpublished is forgotten, though no further pass is made.
+#[test]
+fn no_record_is_lost() {
+    check("writers_against_snapshot, no record is lost", 2, || {
+        let film = film();
+        assert!(matches!(film.publish(1, 8), Shown::Done(_)));
+        let other = Arc::clone(&film);
+        let other = thread::spawn(move || {
+            assert!(other.unpublish(1));
+            other.pass();
+        });
+        assert!(film.unpublish(0));
+        film.pass();
+        other.join().unwrap();
+        assert_eq!(film.states().limbo, 0);
+        film.finish();
+    });
+}
+
 /// Both publish the same piece: one of them does, the other finds it present, or closed.
 #[test]
 fn same_piece_and_close() {

@@ -108,6 +108,14 @@ impl Budget {
             State::Table => 0,
             _ => self.headroom.load(Ordering::Relaxed),
         };
+        if cfg!(fault = "torn_reserve") {
+            let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
+            let fits = resident + wanted <= limit.saturating_sub(kept);
+            if fits {
+                self.ledger.fetch_add(wanted, Ordering::Relaxed);
+            }
+            return fits;
+        }
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
             let fits = resident + wanted <= limit.saturating_sub(kept);

@@ -205,6 +205,7 @@ impl LeafRef {
                     }
                 }
             }
+            head.canary.rise();
         }
     }
 
@@ -373,6 +374,7 @@ impl RootRef {
             if number != NONE && (first..end).contains(&number) {
                 self.places().add((number - first) as usize).write(leaf);
             }
+            head.canary.rise();
             Some(())
         }
     }
