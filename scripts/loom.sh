@@ -12,7 +12,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 unset CARGO_ENCODED_RUSTFLAGS # it would win over RUSTFLAGS
 export RUSTFLAGS="--cfg loom --cfg crossbeam_loom --cfg crossbeam_sanitize"
-export LOOM_MAX_PREEMPTIONS="${LOOM_MAX_PREEMPTIONS:-2}"
 
-echo "loom: at most $LOOM_MAX_PREEMPTIONS preemptions"
 exec cargo test --locked --profile loom -p loom-tests --target-dir target/loom "$@"

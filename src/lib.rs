@@ -88,6 +88,9 @@ mod id;
 mod ingest;
 mod layout;
 mod memory;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
 mod read;
 mod retire;
 mod stats;

@@ -130,11 +130,38 @@ impl Canary {
         });
     }
 
-    /// Called when the node's memory is used again.
+    /// Called when the node's memory is used again, and when the node was written: whoever looks
+    /// into it must see that.
     #[inline(always)]
     pub(crate) fn rise(&self) {
         #[cfg(loom)]
         // SAFETY: as for `fall`.
         self.alive.with_mut(|p| unsafe { *p = true });
+    }
+}
+
+/// Memory that was freed in a model stays until the model's next execution, so that a use after
+/// free finds a fallen [`Canary`] and not memory of another kind.
+#[cfg(loom)]
+pub(crate) mod quarantine {
+    use std::alloc::Layout;
+    use std::cell::RefCell;
+
+    thread_local! {
+        // loom runs all threads of a model on one thread of the system.
+        static KEPT: RefCell<Vec<(*mut u8, Layout)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Keeps memory instead of deallocating it. Nothing in it is dropped: nodes own no memory.
+    pub(crate) fn keep(memory: *mut u8, layout: Layout) {
+        KEPT.with(|kept| kept.borrow_mut().push((memory, layout)));
+    }
+
+    /// Deallocates what was kept. Called when no thread of the last execution is left.
+    pub(crate) fn clear() {
+        for (memory, layout) in KEPT.with(RefCell::take) {
+            // SAFETY: it was to be deallocated with this layout; its last users are gone.
+            unsafe { std::alloc::dealloc(memory, layout) };
+        }
     }
 }

@@ -137,7 +137,7 @@ impl Memory {
             return false;
         }
         // Acquire: pairs with the Release push in `hand_back`, which wrote the link.
-        let mut next = self.returned.swap(std::ptr::null_mut(), Ordering::Acquire);
+        let mut next = self.returned.swap(std::ptr::null_mut(), order::TAKE_BACK);
         let any = !next.is_null();
         while let Some(piece) = PieceRef::from_ptr(next) {
             // SAFETY: on the list, so nobody else owns the buffer; the link was written before
@@ -175,7 +175,9 @@ impl Memory {
             return;
         }
         // Pairs with the fence in `close`: the put is seen there, or `closed` is seen here.
-        fence(Ordering::SeqCst);
+        if !cfg!(fault = "no_recycle_fence") {
+            fence(Ordering::SeqCst);
+        }
         if self.closed.load(Ordering::Relaxed) {
             while self.free_one_pooled() {}
         }
@@ -229,7 +231,7 @@ impl Memory {
             let pushed = self.returned.compare_exchange_weak(
                 head,
                 piece.as_ptr(),
-                Ordering::Release,
+                order::HAND_BACK,
                 Ordering::Relaxed,
             );
             match pushed {
@@ -238,7 +240,9 @@ impl Memory {
             }
         }
         // Pairs with the fence in `close`: the push is seen there, or `closed` is seen here.
-        fence(Ordering::SeqCst);
+        if !cfg!(fault = "no_hand_back_fence") {
+            fence(Ordering::SeqCst);
+        }
         if self.closed.load(Ordering::Relaxed) {
             self.take_back_returned();
         }
@@ -248,8 +252,10 @@ impl Memory {
     /// Frees what is pooled, and has everything that comes back from now on freed at once.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `hand_back`.
-        fence(Ordering::SeqCst);
+        // Pairs with the fences in `hand_back` and `recycle`.
+        if !cfg!(fault = "no_close_fence") {
+            fence(Ordering::SeqCst);
+        }
         self.take_back_returned();
         while self.free_one_pooled() {}
     }
@@ -265,6 +271,16 @@ impl Memory {
     pub(crate) fn release_node(&self, bytes: usize) {
         self.budget.release(bytes, State::Table);
     }
+}
+
+/// Orderings that seeded faults weaken; see `retire::interval`.
+mod order {
+    use crate::sync::Ordering;
+
+    pub(super) const TAKE_BACK: Ordering =
+        if cfg!(fault = "relaxed_take_back") { Ordering::Relaxed } else { Ordering::Acquire };
+    pub(super) const HAND_BACK: Ordering =
+        if cfg!(fault = "relaxed_hand_back") { Ordering::Relaxed } else { Ordering::Release };
 }
 
 impl Buffer {

@@ -73,16 +73,20 @@ pub(crate) const fn size_for(len: usize) -> usize {
     rounded(HEADER + len)
 }
 
+/// Where the payload starts. loom's atomics are larger than `std`'s, and so its headers.
+const PAYLOAD: usize = if cfg!(loom) { size_of::<Header>() } else { HEADER };
+
+/// How a buffer that the budget counts as `size` bytes is allocated.
 fn layout_for(size: usize) -> Option<Layout> {
-    Layout::from_size_align(size, ALIGN).ok()
+    Layout::from_size_align(size - HEADER + PAYLOAD, ALIGN).ok()
 }
 
 impl PieceRef {
     /// Asks the allocator for a buffer of `size` bytes in all; `None` if it refuses.
     pub(crate) fn allocate(size: usize) -> Option<Self> {
         debug_assert!(size >= HEADER);
-        const { assert!(cfg!(loom) || std::mem::size_of::<Header>() == HEADER) };
-        let layout = layout_for(size.max(std::mem::size_of::<Header>()))?;
+        const { assert!(PAYLOAD == size_of::<Header>() && PAYLOAD >= HEADER) };
+        let layout = layout_for(size)?;
         // SAFETY: the size is not zero.
         let memory = unsafe { std::alloc::alloc(layout) };
         let header = NonNull::new(memory.cast::<Header>())?;
@@ -110,11 +114,17 @@ impl PieceRef {
     /// # Safety
     /// The caller owns the buffer alone, and nobody uses it afterwards.
     pub(crate) unsafe fn free(self) {
+        // SAFETY: alive until here.
+        let layout = layout_for(unsafe { self.size() });
+        #[cfg(loom)] // A late reader shall find the fallen canary instead of reused memory.
+        if let Some(layout) = layout {
+            crate::sync::quarantine::keep(self.0.as_ptr().cast(), layout);
+        }
+        #[cfg(not(loom))]
         // SAFETY: allocated in `allocate` with this layout; owned by the caller.
         unsafe {
-            let size = self.size().max(std::mem::size_of::<Header>());
             std::ptr::drop_in_place(self.0.as_ptr());
-            if let Some(layout) = layout_for(size) {
+            if let Some(layout) = layout {
                 std::alloc::dealloc(self.0.as_ptr().cast(), layout);
             }
         }
@@ -141,7 +151,7 @@ impl PieceRef {
     /// The caller owns the buffer alone, and `len` fits.
     pub(crate) unsafe fn prepare(self, index: u32, len: u32) {
         // SAFETY: alive, for the caller owns it.
-        debug_assert!(cfg!(loom) || HEADER + len as usize <= unsafe { self.size() });
+        debug_assert!(HEADER + len as usize <= unsafe { self.size() });
         // SAFETY: owned by the caller alone.
         let header = unsafe { &mut *self.0.as_ptr() };
         header.len = len;
@@ -180,10 +190,12 @@ impl PieceRef {
     /// # Safety
     /// The share is the caller's, and not used afterwards.
     pub(crate) unsafe fn release(self) -> bool {
+        let release =
+            if cfg!(fault = "relaxed_share") { Ordering::Relaxed } else { Ordering::Release };
         // Release: what this share's owner read comes before the buffer's next use.
         // SAFETY: the caller's contract.
-        let before = unsafe { self.header().counts.refs.fetch_sub(1, Ordering::Release) };
-        if before == 1 {
+        let before = unsafe { self.header().counts.refs.fetch_sub(1, release) };
+        if before == 1 && !cfg!(fault = "no_share_fence") {
             // Pairs with the Release of every other share. Model: `held_against_evict`.
             fence(Ordering::Acquire);
         }
@@ -194,7 +206,7 @@ impl PieceRef {
     #[inline(always)]
     pub(crate) fn payload(self) -> NonNull<u8> {
         // SAFETY: every buffer is at least HEADER bytes long, so this stays in bounds or one past.
-        unsafe { self.0.cast::<u8>().add(HEADER.max(std::mem::size_of::<Header>())) }
+        unsafe { self.0.cast::<u8>().add(PAYLOAD) }
     }
 
     /// The payload as a piece.

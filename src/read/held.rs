@@ -79,7 +79,10 @@ impl Deref for Held {
     fn deref(&self) -> &[u8] {
         // SAFETY: a published piece was written whole and is immutable (invariants 4 and 5);
         // this handle's reference keeps it alive.
-        unsafe { self.piece.bytes() }
+        unsafe {
+            self.piece.header().canary.sing();
+            self.piece.bytes()
+        }
     }
 }
 

@@ -70,7 +70,8 @@ impl Scheme for Interval {
     #[inline(always)]
     fn is_idle(lane: &Announced) -> bool {
         // Acquire: pairs with the Release in `leave`, for a snapshot may be dropped elsewhere.
-        lane.root.load(Ordering::Acquire).is_null()
+        // Model: `retire_against_snapshot`, sent.
+        lane.root.load(order::IDLE).is_null()
     }
 
     #[inline(always)]
@@ -257,6 +258,7 @@ mod order {
     pub(super) const R2: Ordering = unless(cfg!(fault = "relaxed_announce"), Ordering::Release);
     pub(super) const R4: Ordering = unless(cfg!(fault = "relaxed_validate"), Ordering::Acquire);
     pub(super) const LEAVE: Ordering = unless(cfg!(fault = "relaxed_leave"), Ordering::Release);
+    pub(super) const IDLE: Ordering = unless(cfg!(fault = "relaxed_idle"), Ordering::Acquire);
     pub(super) const SCAN: Ordering = unless(cfg!(fault = "relaxed_scan"), Ordering::Acquire);
 }
 

@@ -183,11 +183,18 @@ impl<S: Scheme> Table<S> {
 
     /// A writer announces the leaf it is about, so that, parked, it keeps no more than that.
     fn enter(&self, lane: &Lane<S>, span: Span) -> RootRef {
+        if cfg!(fault = "no_writer_announcement") {
+            return self.renew(lane);
+        }
         // SAFETY: the lane is this call's (see `Domain::with_lane`), and idle.
         unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, span) }
     }
 
     fn renew(&self, lane: &Lane<S>) -> RootRef {
+        if cfg!(fault = "no_writer_announcement") {
+            let current = RootRef::from_ptr(self.root.load(Ordering::Acquire));
+            return current.unwrap_or_else(|| unreachable!("a table has a root"));
+        }
         // SAFETY: as for `enter`, and announced.
         unsafe { self.domain.scheme.renew(&lane.announcement, &self.root) }
     }
@@ -388,7 +395,7 @@ impl<S: Scheme> Table<S> {
             self.unswept.fetch_sub(unswept, Ordering::Relaxed);
             // W9.
             let came = self.due.swap(0, order::W9);
-            if came == 1 || self.due.fetch_add(1, order::W6) != 0 {
+            if came == 1 || cfg!(fault = "no_recheck") || self.due.fetch_add(1, order::W6) != 0 {
                 break;
             }
         }

@@ -110,14 +110,17 @@ fn allocate<Head>(
 /// `node` came from `allocate` with this `size`, its head was initialised, it is owned by the
 /// caller alone and not used afterwards.
 unsafe fn free<Head>(memory: &Memory, node: NonNull<Head>, size: usize) {
-    // SAFETY: the caller's contract. Under loom the memory stays, so that a late reader finds
-    // the fallen canary instead of reused memory.
+    let layout = Layout::from_size_align(size, align_of::<Head>());
+    #[cfg(loom)] // A late reader shall find the fallen canary instead of reused memory.
+    if let Ok(layout) = layout {
+        crate::sync::quarantine::keep(node.as_ptr().cast(), layout);
+    }
+    #[cfg(not(loom))]
+    // SAFETY: the caller's contract.
     unsafe {
-        if !cfg!(loom) {
-            std::ptr::drop_in_place(node.as_ptr());
-            if let Ok(layout) = Layout::from_size_align(size, align_of::<Head>()) {
-                std::alloc::dealloc(node.as_ptr().cast(), layout);
-            }
+        std::ptr::drop_in_place(node.as_ptr());
+        if let Ok(layout) = layout {
+            std::alloc::dealloc(node.as_ptr().cast(), layout);
         }
     }
     memory.release_node(size);
@@ -212,6 +215,7 @@ impl LeafRef {
                     }
                 }
             }
+            head.canary.rise();
         }
     }
 
@@ -384,6 +388,7 @@ impl RootRef {
             if number != NONE && (first..end).contains(&number) {
                 self.places().add((number - first) as usize).write(leaf);
             }
+            head.canary.rise();
             Some(())
         }
     }

@@ -1,0 +1,62 @@
+//! Handles are dropped while their piece is unpublished, passes its grace period and its buffer
+//! is used again: the last share hands the buffer back, once, whoever drops it.
+#![cfg(loom)]
+
+use std::sync::Arc;
+
+use lookbehind::Interval;
+use lookbehind::model::{Film, Held, LEN, Shown};
+use loom::thread;
+use loom_tests::check;
+
+fn film() -> (Arc<Film>, Held) {
+    let film = Film::<Interval>::new(1 << 20, 2);
+    let Shown::Done(held) = film.publish(0, 7) else { panic!("not shown") };
+    (film, held)
+}
+
+fn read_and_drop(held: &Held) {
+    assert_eq!(**held, [7; LEN]);
+}
+
+/// Evicted, and the buffer used again for another piece, while handles go.
+fn model(handles: usize) {
+    let (film, held) = film();
+    let threads: Vec<_> = std::iter::repeat_n(held, handles)
+        .map(|held| thread::spawn(move || read_and_drop(&held)))
+        .collect();
+    assert!(film.unpublish(0));
+    film.pass();
+    let Shown::Done(other) = film.publish(1, 8) else { panic!("not shown") };
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(*other, [8; LEN]);
+    drop(other);
+    film.finish();
+}
+
+#[test]
+fn one_handle() {
+    check("held_against_evict, a handle", 4, || model(1));
+}
+
+#[test]
+fn two_handles() {
+    check("held_against_evict, two handles", 3, || model(2));
+}
+
+/// Handles outlive the cache: whoever comes last frees the buffer, and the memory with it.
+#[test]
+fn close() {
+    check("held_against_evict, close", 3, || {
+        let (film, held) = film();
+        let clone = held.clone();
+        let threads = [held, clone].map(|held| thread::spawn(move || read_and_drop(&held)));
+        let ended = film.end();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        ended.check();
+    });
+}

@@ -1,0 +1,56 @@
+//! Threads take things off a shelf and put them back: nobody has a thing that another one has,
+//! and nothing is lost, however often the same thing comes back to the same place.
+#![cfg(loom)]
+
+use std::sync::Arc;
+
+use lookbehind::model::{Shelf, Thing};
+use loom::thread;
+use loom_tests::check;
+
+struct Shared {
+    shelf: Shelf,
+    things: Box<[Thing]>,
+}
+
+fn model(things: usize, threads: usize, rounds: usize) {
+    let things: Box<[Thing]> = (0..things).map(|_| Thing::new()).collect();
+    let shared = Arc::new(Shared { shelf: Shelf::new(&things), things });
+    let work = move |shared: &Shared| {
+        let mut uses = 0;
+        for _ in 0..rounds {
+            if let Some(thing) = shared.shelf.take() {
+                // SAFETY: things live as long as what is shared.
+                unsafe { &*thing }.with();
+                uses += 1;
+                assert!(shared.shelf.put(thing), "its place was taken by nobody");
+            }
+        }
+        uses
+    };
+    let threads: Vec<_> = (0..threads)
+        .map(|_| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || work(&shared))
+        })
+        .collect();
+    let mut uses = work(&shared);
+    for thread in threads {
+        uses += thread.join().unwrap();
+    }
+    for _ in 0..shared.things.len() {
+        assert!(shared.shelf.take().is_some(), "a thing was lost");
+    }
+    assert!(shared.shelf.take().is_none());
+    assert_eq!(shared.things.iter().map(Thing::with).sum::<u32>(), uses);
+}
+
+#[test]
+fn one_thing() {
+    check("recycling_and_aba, a thing and two threads", 3, || model(1, 1, 2));
+}
+
+#[test]
+fn two_things() {
+    check("recycling_and_aba, two things and three threads", 2, || model(2, 2, 1));
+}
