@@ -177,7 +177,7 @@ impl Film {
             validators: Validators {
                 // Hexadecimal digits in quotes, which is an entity tag.
                 etag: etag.parse().map_err(|_| Unavailable::Gone)?,
-                last_modified: stamp.modified.map(|time| time.min(SystemTime::now())),
+                last_modified: stamp.modified.and_then(sayable),
             },
             bitrate: rate.unwrap_or(self.shared.bitrate),
             name: self.name.clone(),
@@ -259,6 +259,11 @@ impl From<io::Error> for Unavailable {
             _ => Unavailable::Unreadable(error),
         }
     }
+}
+
+/// The time as HTTP can say it: never one to come, and none before 1970, for which it has no words.
+fn sayable(modified: SystemTime) -> Option<SystemTime> {
+    (modified >= SystemTime::UNIX_EPOCH).then(|| modified.min(SystemTime::now()))
 }
 
 /// Runs a file operation where it may block.

@@ -79,6 +79,26 @@ fn a_change_that_hides_its_time_is_seen() {
 }
 
 #[test]
+fn times_that_http_cannot_say() {
+    let folder = Folder::new();
+    let film = folder.film("film.mp4", 1, 5000);
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    for time in [SystemTime::UNIX_EPOCH - century, SystemTime::now() + century] {
+        File::options().write(true).open(&film).unwrap().set_modified(time).unwrap();
+        let server = Server::start(&[&film], &[]);
+        let whole = server.get("/media/0", &[]);
+        assert_eq!(whole.status, 200);
+        assert!(whole.body == bytes(1, 0..5000));
+        let date = "Thu, 01 Jan 1970 00:00:00 GMT";
+        for condition in ["If-Range", "If-Modified-Since", "If-Unmodified-Since"] {
+            let fields = [("Range", "bytes=0-9"), (condition, date)];
+            let status = server.get("/media/0", &fields).status;
+            assert!([200, 206, 412].contains(&status), "{condition}: {status}");
+        }
+    }
+}
+
+#[test]
 fn a_replaced_file_is_another_film() {
     let folder = Folder::new();
     let film = folder.film("film.mp4", 1, LEN);
