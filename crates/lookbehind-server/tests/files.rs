@@ -155,6 +155,35 @@ fn what_is_cached_of_a_vanished_file_is_not_served() {
     assert_eq!(server.get("/media/0", &[]).status, 500);
 }
 
+/// Each look at a file that is being written takes a while; those who ask share it.
+#[test]
+fn many_may_ask_for_a_file_that_is_being_written() {
+    let folder = Folder::new();
+    let film = folder.film("film.mp4", 1, 5000);
+    let server = Server::start(&[&film], &[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = OpenOptions::new().append(true).open(&film).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(&[1]).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        let begun = std::time::Instant::now();
+        let asking: Vec<_> =
+            (0..64).map(|_| scope.spawn(|| server.get("/media/0", &[]).status)).collect();
+        let statuses: Vec<u16> = asking.into_iter().map(|asked| asked.join().unwrap()).collect();
+        let took = begun.elapsed();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        // One by one they would take 64 times three looks, 20 ms apart.
+        let writing = statuses.iter().filter(|status| **status == 503).count();
+        println!("{writing} were told that it is being written, after {took:?}");
+        assert!(took < Duration::from_millis(64 * 3 * 20 / 2), "{took:?}");
+    });
+}
+
 #[test]
 fn a_file_that_never_rests_mixes_nothing() {
     let folder = Folder::new();
