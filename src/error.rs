@@ -143,7 +143,10 @@ pub enum Error {
         limit: u64,
     },
     /// The longest piece takes more than half the budget, so that it could never be assembled.
-    #[error("a piece of {piece_len} bytes is over half the budget of {budget} bytes")]
+    #[error(
+        "a piece of {piece_len} bytes, with what its assembly takes beside, is over half the \
+         budget of {budget} bytes"
+    )]
     PieceTooLarge {
         /// The length of the piece.
         piece_len: u32,

@@ -319,6 +319,8 @@ impl<R: Reclaim> Film<R> {
     pub(crate) fn close_playhead(&self, playhead: &Arc<Playhead>, linger: Duration) {
         /// Windows that one viewer may leave behind in one film.
         const LEFT_BEHIND: usize = 4;
+        /// Windows that all viewers together may: who invents viewers must not slow the others.
+        const LEFT_BEHIND_BY_ALL: usize = 256;
         if linger.is_zero() {
             self.change_playheads(|list| list.retain(|p| !Arc::ptr_eq(p, playhead)));
             return;
@@ -328,13 +330,17 @@ impl<R: Reclaim> Film<R> {
             // Newest last: `open` appends, and closing moves to the end.
             list.retain(|p| !Arc::ptr_eq(p, playhead));
             list.push(Arc::clone(playhead));
-            let left = |p: &Arc<Playhead>| p.viewer == playhead.viewer && !p.active();
-            let mut surplus = list.iter().filter(|p| left(p)).count().saturating_sub(LEFT_BEHIND);
-            list.retain(|p| {
-                let goes = surplus > 0 && left(p);
-                surplus -= usize::from(goes);
-                !goes
-            });
+            let keep =
+                |list: &mut Vec<Arc<Playhead>>, most: usize, left: &dyn Fn(&Playhead) -> bool| {
+                    let mut surplus = list.iter().filter(|p| left(p)).count().saturating_sub(most);
+                    list.retain(|p| {
+                        let goes = surplus > 0 && left(p);
+                        surplus -= usize::from(goes);
+                        !goes
+                    });
+                };
+            keep(list, LEFT_BEHIND, &|p| p.viewer == playhead.viewer && !p.active());
+            keep(list, LEFT_BEHIND_BY_ALL, &|p| !p.active());
         });
     }
 

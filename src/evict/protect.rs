@@ -6,6 +6,7 @@
 //! The lists change rarely and are read often: arc-swap. A playhead's position changes often: an
 //! atomic of its own, written by its player alone (Relaxed: it is a hint, and orders nothing).
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,9 +269,15 @@ impl View {
 /// Several players of one viewer share one viewer's part. Active players come first; windows
 /// that linger share what those leave.
 pub(crate) fn fit(playheads: &[Arc<Playhead>], room: u64) {
+    // Counted beforehand: this runs whenever a player opens or closes, and there may be many.
+    let mut players = HashMap::<(u64, bool), u64>::new();
+    for playhead in playheads {
+        *players.entry((playhead.viewer, playhead.active())).or_default() += 1;
+    }
     let wish = |playhead: &Playhead| {
-        let same = playheads.iter().filter(|p| p.viewer == playhead.viewer);
-        let players = same.filter(|p| p.active() == playhead.active()).count().max(1) as u64;
+        // One that was closed meanwhile may not have been counted.
+        let key = (playhead.viewer, playhead.active());
+        let players = players.get(&key).copied().unwrap_or(1);
         let (ahead, behind) = playhead.asked();
         (ahead / players, behind / players)
     };

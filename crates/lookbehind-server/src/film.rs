@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 use lookbehind::{Cache, Extent, Layout, Storage};
@@ -48,8 +48,9 @@ pub struct Film {
     source: Arc<Source>,
     shared: Shared,
     latest: Mutex<Option<Arc<Edition>>>,
-    /// Held while looking at the file, so that an older look never replaces a newer one.
-    looking: tokio::sync::Mutex<()>,
+    /// Held while looking at the file, so that an older look never replaces a newer one. When it
+    /// was last found being written.
+    looking: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// One state of a film's file, and the pieces cached of it.
@@ -111,7 +112,7 @@ impl Film {
             source: Arc::new(source),
             shared,
             latest: Mutex::new(None),
-            looking: tokio::sync::Mutex::new(()),
+            looking: tokio::sync::Mutex::new(None),
         }
     }
 
@@ -134,7 +135,12 @@ impl Film {
 
     /// The edition of the file as it is now; looks at the file.
     pub async fn current(&self) -> Result<Arc<Edition>, Unavailable> {
-        let _looking = self.looking.lock().await;
+        let asked = Instant::now();
+        let mut changing = self.looking.lock().await;
+        // Found out while we waited: else many that ask would wait for one another's looks in turn.
+        if changing.is_some_and(|found| found >= asked) {
+            return Err(Unavailable::Changing);
+        }
         // Three looks, a tick apart, are enough for a file that is not being written.
         for _ in 0..3 {
             let stamp = self.stamp().await;
@@ -153,6 +159,7 @@ impl Film {
             }
             tokio::time::sleep(wait).await;
         }
+        *changing = Some(Instant::now());
         Err(Unavailable::Changing)
     }
 
@@ -177,7 +184,7 @@ impl Film {
             validators: Validators {
                 // Hexadecimal digits in quotes, which is an entity tag.
                 etag: etag.parse().map_err(|_| Unavailable::Gone)?,
-                last_modified: stamp.modified.map(|time| time.min(SystemTime::now())),
+                last_modified: stamp.modified.and_then(sayable),
             },
             bitrate: rate.unwrap_or(self.shared.bitrate),
             name: self.name.clone(),
@@ -259,6 +266,11 @@ impl From<io::Error> for Unavailable {
             _ => Unavailable::Unreadable(error),
         }
     }
+}
+
+/// The time as HTTP can say it: never one to come, and none before 1970, for which it has no words.
+fn sayable(modified: SystemTime) -> Option<SystemTime> {
+    (modified >= SystemTime::UNIX_EPOCH).then(|| modified.min(SystemTime::now()))
 }
 
 /// Runs a file operation where it may block.

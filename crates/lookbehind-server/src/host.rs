@@ -19,7 +19,12 @@ pub struct Hosts {
 impl Hosts {
     /// The loopback names, and these.
     pub fn new(allowed: &[String]) -> Hosts {
-        Hosts { allowed: allowed.iter().map(|host| plain(host).to_ascii_lowercase()).collect() }
+        let name = |host: &String| match Authority::try_from(host.as_str()) {
+            // A port is no part of the name: any will do.
+            Ok(authority) if host.parse::<IpAddr>().is_err() => canonical(authority.host()),
+            _ => canonical(host),
+        };
+        Hosts { allowed: allowed.iter().map(name).collect() }
     }
 
     /// Whether a request may be answered that came in at the address `local`; else the status
@@ -49,7 +54,7 @@ impl Hosts {
     }
 
     fn known(&self, host: &Authority, local: IpAddr) -> Result<(), (StatusCode, &'static str)> {
-        let name = plain(host.host()).to_ascii_lowercase();
+        let name = canonical(host.host());
         let known = match name.parse::<IpAddr>() {
             Ok(address) => {
                 let address = address.to_canonical();
@@ -65,6 +70,12 @@ impl Hosts {
             "this server does not answer under that name; --allow-host allows one",
         ))
     }
+}
+
+/// A host as it is compared: the same address may be written in several ways.
+fn canonical(host: &str) -> String {
+    let name = plain(host).to_ascii_lowercase();
+    name.parse().map_or(name, |address: IpAddr| address.to_canonical().to_string())
 }
 
 /// A host without the brackets of an address and the dot of a full name.
@@ -121,6 +132,24 @@ mod tests {
         }
         for host in ["", "a b", "/", "local host:80"] {
             assert!(status(host).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_was_allowed_may_be_written_in_several_ways() {
+        for (allowed, host) in [
+            ("films.example:8080", "films.example"),
+            ("films.example:8080", "films.example:8080"),
+            ("Films.Example.", "films.example:1"),
+            ("10.1.2.3:80", "10.1.2.3"),
+            ("2001:db8::1", "[2001:db8::1]:80"),
+            ("[2001:db8:0:0::1]:80", "[2001:DB8::1]"),
+        ] {
+            let hosts = Hosts::new(&[allowed.into()]);
+            let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+            let local = IpAddr::from([127, 0, 0, 1]);
+            let checked = hosts.check(Version::HTTP_11, &"/".parse().unwrap(), &headers, local);
+            assert_eq!(checked, Ok(()), "{allowed}: {host}");
         }
     }
 

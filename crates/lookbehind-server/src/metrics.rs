@@ -41,6 +41,7 @@ fn describe() {
     describe_counter!("lookbehind_origin_fetches_total", "Pieces asked of the origin");
     describe_counter!("lookbehind_origin_bytes_total", Unit::Bytes, "Bytes read from the origin");
     describe_counter!("lookbehind_origin_cancelled_total", "Fetches that nobody wanted any more");
+    describe_counter!("lookbehind_origin_dropped_total", "Fetches that memory was too short for");
     describe_counter!("lookbehind_origin_failures_total", "Fetches that failed");
     describe_counter!("lookbehind_refetches_total", "Pieces fetched again after eviction");
     describe_counter!("lookbehind_piece_hits_total", "Reads that found their piece");
@@ -85,6 +86,7 @@ fn record(app: &App) {
     counted("lookbehind_origin_fetches_total", &origin.fetches);
     counted("lookbehind_origin_bytes_total", &origin.bytes);
     counted("lookbehind_origin_cancelled_total", &origin.cancelled);
+    counted("lookbehind_origin_dropped_total", &origin.dropped);
     counted("lookbehind_origin_failures_total", &origin.failed);
     counted("lookbehind_refetches_total", &origin.refetches);
 }

@@ -27,6 +27,8 @@ const PARALLEL: u64 = 4;
 const MEMORY_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause after a failure, in its place: else a broken disk is asked as fast as it can refuse.
 const BACK_OFF: Duration = Duration::from_secs(1);
+/// Pause after the cache dropped an unfinished piece for want of memory, before another try.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What all fetches share.
 pub struct Origin {
@@ -46,6 +48,8 @@ pub struct Counters {
     pub refetches: AtomicU64,
     /// Fetches dropped because nobody wanted the piece any more.
     pub cancelled: AtomicU64,
+    /// Fetches in vain: the cache dropped the unfinished piece for want of memory.
+    pub dropped: AtomicU64,
     /// Fetches that failed.
     pub failed: AtomicU64,
     /// Bytes read.
@@ -80,7 +84,11 @@ impl fmt::Display for Failure {
 
 impl From<lookbehind::Error> for Failure {
     fn from(error: lookbehind::Error) -> Failure {
-        Failure::Cache(error)
+        match error {
+            // It was written whole, and dropped before it could be committed.
+            lookbehind::Error::NotOpen { .. } => Failure::Dropped,
+            error => Failure::Cache(error),
+        }
     }
 }
 
@@ -161,6 +169,13 @@ async fn one(edition: &Edition, origin: &Origin, fetch: Fetch) {
         // The storage was removed or the cache aborted: whoever did it knows why.
         Some(Err(Failure::Cache(lookbehind::Error::Removed | lookbehind::Error::Aborted))) => {}
         Some(Err(Failure::Cache(lookbehind::Error::UnknownStorage { .. }))) => {}
+        // Nothing is wrong with the piece: who waits for it goes on waiting, and it is offered anew.
+        Some(Err(failure @ Failure::Dropped)) => {
+            counters.dropped.fetch_add(1, Relaxed);
+            tracing::debug!(film = edition.name, piece, %failure, "fetched in vain");
+            drop(fetch);
+            tokio::time::sleep(RETRY).await;
+        }
         Some(Err(failure)) => {
             counters.failed.fetch_add(1, Relaxed);
             tracing::warn!(film = edition.name, piece, %failure, "fetch failed");

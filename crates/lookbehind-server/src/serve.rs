@@ -136,9 +136,10 @@ impl Server {
         }
         connections.shutdown().await;
         let cache = app.cache.clone();
-        // It may wait, so not here; that it drained is not needed, for the process ends.
-        let _ =
-            tokio::task::spawn_blocking(move || cache.abort(Wait::For(STOP_DEADLINE / 5))).await;
+        // It may wait, so not here; that it drained is not needed, for the process ends. Reads that
+        // hang may hold all threads for such work, so that it would never begin.
+        let abort = tokio::task::spawn_blocking(move || cache.abort(Wait::For(STOP_DEADLINE / 5)));
+        let _ = tokio::time::timeout(STOP_DEADLINE / 4, abort).await;
     }
 }
 
@@ -218,5 +219,31 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, watcher: Watche
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(connection = peer.connection, %error, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn reads_that_hang_do_not_keep_it_from_stopping() {
+        let Command::Serve(args) =
+            Cli::parse_from(["lookbehind", "serve", "--listen", "127.0.0.1:0"]).command;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
+        let (release, hang) = mpsc::channel::<()>();
+        runtime.block_on(async {
+            let server = Server::bind(args).await.unwrap();
+            let _hanging = tokio::task::spawn_blocking(move || hang.recv());
+            let stopped = tokio::time::timeout(STOP_DEADLINE * 2, server.run(async {}));
+            assert!(stopped.await.is_ok());
+        });
+        drop(release);
     }
 }

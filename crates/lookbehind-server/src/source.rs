@@ -151,7 +151,22 @@ impl Stamp {
                 Err(_) => Duration::ZERO,
             }
         };
-        self.modified.map_or(Duration::ZERO, wait)
+        // Both: with the time of the content set back, only that of the attributes tells writes.
+        let times = [self.modified, self.changed()];
+        times.into_iter().flatten().map(wait).max().unwrap_or_default()
+    }
+
+    /// Time of the last change of content or attributes, where it is known.
+    #[cfg(unix)]
+    fn changed(&self) -> Option<SystemTime> {
+        let [_, _, seconds, fraction] = self.identity;
+        let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(fraction).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
+    #[cfg(not(unix))]
+    fn changed(&self) -> Option<SystemTime> {
+        None
     }
 }
 
@@ -202,6 +217,16 @@ mod tests {
         assert_eq!(at(fine).settles_in(fine + TICK), Duration::ZERO);
         assert_eq!(at(base).settles_in(base), COARSE_TICK);
         assert_eq!(at(fine).settles_in(base), Duration::ZERO);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_time_set_back_settles_no_sooner() {
+        let written = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5_000_000);
+        let old = Some(written - Duration::from_secs(1000));
+        let stamp = Stamp { len: 1, modified: old, identity: [0, 0, 1_000_000_000, 5_000_000] };
+        assert_eq!(stamp.settles_in(written), TICK);
+        assert_eq!(stamp.settles_in(written + TICK), Duration::ZERO);
     }
 
     #[test]

@@ -79,6 +79,26 @@ fn a_change_that_hides_its_time_is_seen() {
 }
 
 #[test]
+fn times_that_http_cannot_say() {
+    let folder = Folder::new();
+    let film = folder.film("film.mp4", 1, 5000);
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    for time in [SystemTime::UNIX_EPOCH - century, SystemTime::now() + century] {
+        File::options().write(true).open(&film).unwrap().set_modified(time).unwrap();
+        let server = Server::start(&[&film], &[]);
+        let whole = server.get("/media/0", &[]);
+        assert_eq!(whole.status, 200);
+        assert!(whole.body == bytes(1, 0..5000));
+        let date = "Thu, 01 Jan 1970 00:00:00 GMT";
+        for condition in ["If-Range", "If-Modified-Since", "If-Unmodified-Since"] {
+            let fields = [("Range", "bytes=0-9"), (condition, date)];
+            let status = server.get("/media/0", &fields).status;
+            assert!([200, 206, 412].contains(&status), "{condition}: {status}");
+        }
+    }
+}
+
+#[test]
 fn a_replaced_file_is_another_film() {
     let folder = Folder::new();
     let film = folder.film("film.mp4", 1, LEN);
@@ -133,6 +153,35 @@ fn what_is_cached_of_a_vanished_file_is_not_served() {
     assert_eq!(server.get("/media/0", &[]).status, 404);
     fs::create_dir(&film).unwrap();
     assert_eq!(server.get("/media/0", &[]).status, 500);
+}
+
+/// Each look at a file that is being written takes a while; those who ask share it.
+#[test]
+fn many_may_ask_for_a_file_that_is_being_written() {
+    let folder = Folder::new();
+    let film = folder.film("film.mp4", 1, 5000);
+    let server = Server::start(&[&film], &[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = OpenOptions::new().append(true).open(&film).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(&[1]).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        let begun = std::time::Instant::now();
+        let asking: Vec<_> =
+            (0..64).map(|_| scope.spawn(|| server.get("/media/0", &[]).status)).collect();
+        let statuses: Vec<u16> = asking.into_iter().map(|asked| asked.join().unwrap()).collect();
+        let took = begun.elapsed();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        // One by one they would take 64 times three looks, 20 ms apart.
+        let writing = statuses.iter().filter(|status| **status == 503).count();
+        println!("{writing} were told that it is being written, after {took:?}");
+        assert!(took < Duration::from_millis(64 * 3 * 20 / 2), "{took:?}");
+    });
 }
 
 #[test]

@@ -149,6 +149,27 @@ fn slow_clients_do_not_slow_the_others_below_half() {
     panic!("slowed below half: {seen:?}");
 }
 
+/// With so few pieces the cache drops unfinished ones for others that are more urgent. Whoever
+/// waits for them must not notice.
+#[test]
+fn pieces_dropped_unfinished_are_fetched_again() {
+    let folder = Folder::new();
+    let len = 2 << 20;
+    let film = folder.film("film.mp4", 1, len);
+    let server = Server::start(&[&film], &["--budget", "64KiB", "--piece-size", "4KiB"]);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let server = &server;
+            scope.spawn(move || {
+                let answer = server.get(&format!("/media/0?viewer={number}"), &[]);
+                assert!(answer.body == bytes(1, 0..len), "client {number}");
+            });
+        }
+    });
+    println!("{} fetches in vain", server.metric("lookbehind_origin_dropped_total"));
+    assert_eq!(server.metric("lookbehind_origin_failures_total"), 0);
+}
+
 #[test]
 fn a_whole_film_has_its_hash() {
     let (folder, scale) = (Folder::new(), scale());

@@ -59,6 +59,9 @@ fn files_that_cannot_be_read() {
 fn sizes_that_cannot_be() {
     refuses(&["--piece-size", "0"], &[], &["--piece-size", "0"]);
     refuses(&["--piece-size", "3MiB", "--budget", "5MiB"], &[], &["more than half the --budget"]);
+    // Half, but for what is needed beside; the clip is longer than such a piece.
+    let half = ["--piece-size", "32KiB", "--budget", "64KiB"];
+    refuses(&half, &[], &["a piece of 32768 bytes, with what", "budget of 65536 bytes"]);
     refuses(&["--budget", "0"], &[], &["--piece-size", "--budget"]);
     refuses(&["--piece-size", "8GiB", "--budget", "64GiB"], &[], &["--piece-size", "4 GiB"]);
 }

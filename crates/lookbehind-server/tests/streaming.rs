@@ -92,6 +92,25 @@ fn requests_of_a_player_are_one_viewer() {
     viewers(3);
 }
 
+#[test]
+fn invented_viewers_leave_few_windows() {
+    let folder = Folder::new();
+    let film = folder.film("film.mkv", 1, 1 << 20);
+    let server = Server::start(&[&film], &["--piece-size", "64KiB"]);
+    let mut playing = server.connect();
+    playing.send("GET", "/media/0?viewer=playing", &[("Range", "bytes=0-999999")]);
+    assert_eq!(playing.head().status, 206);
+    let mut client = server.connect();
+    for number in 0..600 {
+        let path = format!("/media/0?viewer={number}");
+        let answer = client.request("GET", &path, &[("Range", "bytes=0-9")]);
+        assert!(answer.body == bytes(1, 0..10));
+    }
+    let windows = server.storage(0)["windows"].as_array().unwrap().len();
+    assert!((100..=300).contains(&windows), "{windows}");
+    read_on(&mut playing, 1, 0..1_000_000);
+}
+
 /// TorrServer#845: a seek opened a second range and killed the stream.
 #[test]
 fn a_second_range_does_not_disturb_the_first() {
