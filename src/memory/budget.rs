@@ -149,8 +149,10 @@ impl Budget {
         self.assemblies.load(Ordering::Relaxed) as u64
     }
 
+    /// Bytes in that state. Two threads may note a buffer's moves in either order, so that for a
+    /// moment a state has less than nothing: that is nothing.
     pub(crate) fn state(&self, state: State) -> u64 {
-        self.states[state as usize].get()
+        (self.states[state as usize].get() as i64).max(0) as u64
     }
 
     /// The resident bytes split by state.
@@ -162,8 +164,7 @@ impl Budget {
         let mut left = resident;
         let mut take = |state: State| {
             // A move between two reads may show a share that never was: never more than is left.
-            let bytes = (self.state(state) as i64).max(0) as u64;
-            let bytes = bytes.min(left);
+            let bytes = self.state(state).min(left);
             left -= bytes;
             bytes
         };
