@@ -108,6 +108,15 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Raised when it is dropped, also by a failing test: whoever goes on until then ends.
+pub struct Done<'a>(pub &'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// The seed of a random test: LOOKBEHIND_SEED, or one from the time. Printed either way.
 pub fn seed() -> u64 {
     let given = std::env::var("LOOKBEHIND_SEED").ok().and_then(|text| text.parse().ok());
