@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::cache::Cache;
+use crate::film::Film;
 use crate::memory::piece::Header;
 use crate::retire::{Reclaim, Span};
-use crate::storage::{Film, Storage};
+use crate::storage::Storage;
 
 /// Where the memory is: every buffer of a cache is in exactly one of these six states.
 ///

@@ -5,26 +5,21 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
-use crate::cache::{Owner, Shared};
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
-use crate::evict::protect::{Playhead, Protections};
+use crate::film::Film;
 use crate::id::StorageId;
 use crate::ingest::assembly::Arriving;
 use crate::ingest::verify::Verifier;
 use crate::layout::Layout;
-use crate::memory::piece::PieceRef;
 use crate::read::held::Held;
 use crate::read::player::{Player, PlayerConfig};
-use crate::read::wait::{WaitPiece, Waits};
-use crate::read::wanted::{Demand, Wanted};
+use crate::read::wait::WaitPiece;
+use crate::read::wanted::Wanted;
 use crate::retire::{Interval, Reclaim, Span};
-use crate::sync::{AtomicBool, AtomicU32, Counter, Ordering};
-use crate::table::publish::{Claim, Table};
+use crate::shared::Owner;
+use crate::sync::Ordering;
 use crate::table::snapshot::Reader;
-use crate::table::version::{LEAF, RootRef, leaf_of};
 
 /// How a storage is used.
 #[derive(Clone, Default)]
@@ -125,27 +120,6 @@ pub struct LookbehindStats {
     pub bytes: u64,
 }
 
-/// A storage as the cache has it.
-pub(crate) struct Film<R: Reclaim> {
-    pub(crate) id: StorageId,
-    pub(crate) shared: Arc<Shared<R>>,
-    pub(crate) table: Table<R>,
-    layout: ArcSwap<Layout>,
-    pub(crate) options: StorageOptions,
-    pub(crate) protections: Protections,
-    pub(crate) waits: Waits,
-    pub(crate) demand: Demand,
-    pub(crate) assemblies: crate::ingest::Assemblies,
-    removed: AtomicBool,
-    ended: AtomicBool,
-    /// Where eviction looks next.
-    pub(crate) hand: AtomicU32,
-    /// Bytes of memory that published pieces take.
-    pub(crate) published: Counter,
-    pub(crate) present: Counter,
-    pub(crate) evictions: Counter,
-}
-
 /// A handle on one film. Clones share it; it is `Send` and `Sync`.
 ///
 /// Methods that write never wait unless their name says so. After [`remove`](Self::remove) every
@@ -165,226 +139,6 @@ impl<R: Reclaim> Clone for Storage<R> {
 impl<R: Reclaim> fmt::Debug for Storage<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage").field("id", &self.id()).finish_non_exhaustive()
-    }
-}
-
-impl<R: Reclaim> Film<R> {
-    pub(crate) fn new(
-        id: StorageId,
-        shared: &Arc<Shared<R>>,
-        table: Table<R>,
-        layout: Layout,
-        options: StorageOptions,
-    ) -> Self {
-        Self {
-            id,
-            shared: Arc::clone(shared),
-            table,
-            // A film of fixed length has all its pieces from the start.
-            ended: AtomicBool::new(!layout.is_segmented()),
-            layout: ArcSwap::from_pointee(layout),
-            options,
-            protections: Protections::default(),
-            waits: Waits::default(),
-            demand: Demand::default(),
-            assemblies: crate::ingest::Assemblies::default(),
-            removed: AtomicBool::new(false),
-            hand: AtomicU32::new(0),
-            published: Counter::default(),
-            present: Counter::default(),
-            evictions: Counter::default(),
-        }
-    }
-
-    pub(crate) fn layout(&self) -> Layout {
-        Layout::clone(&self.layout.load())
-    }
-
-    /// Pieces present. Only informs: where eviction looks, and statistics.
-    pub(crate) fn present(&self) -> u32 {
-        u32::try_from(self.present.get()).unwrap_or(0)
-    }
-
-    pub(crate) fn removed(&self) -> bool {
-        self.removed.load(Ordering::Relaxed)
-    }
-
-    /// Removed, and nothing of it is left to collect.
-    pub(crate) fn gone(&self) -> bool {
-        self.removed() && self.present() == 0 && !self.table.has_limbo()
-    }
-
-    pub(crate) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    /// Fails if the storage was removed.
-    pub(crate) fn known(&self) -> Result<()> {
-        if self.removed() { Err(Error::UnknownStorage { id: self.id }) } else { Ok(()) }
-    }
-
-    /// Fails if the storage was removed or the cache aborted.
-    pub(crate) fn usable(&self) -> Result<()> {
-        self.known()?;
-        if self.shared.aborted() { Err(Error::Aborted) } else { Ok(()) }
-    }
-
-    /// The length of the piece, if the film has it.
-    pub(crate) fn piece_len(&self, piece: u32) -> Result<u32> {
-        let layout = self.layout.load();
-        layout.piece_len(piece).ok_or_else(|| {
-            let Range { start: first, end } = layout.pieces();
-            Error::PieceOutOfRange { piece, first, end }
-        })
-    }
-
-    /// Runs `look` on the current version, announced for it.
-    pub(crate) fn with_version<T>(&self, span: Span, look: impl FnOnce(RootRef) -> T) -> T {
-        let domain = &self.table.domain;
-        domain.with_lane(|lane| {
-            // SAFETY: the lane is this call's, and idle; what was looked at is not used after
-            // `leave`, for `look` returns no reference into it.
-            unsafe {
-                let root = domain.scheme.enter(&lane.announcement, &self.table.root, span);
-                let result = look(root);
-                R::leave(&lane.announcement);
-                result
-            }
-        })
-    }
-
-    pub(crate) fn contains(&self, piece: u32) -> bool {
-        let span = Span { first: piece, last: piece };
-        // SAFETY: the version is announced for the piece.
-        self.with_version(span, |root| unsafe { root.get(piece) }.is_some())
-    }
-
-    /// A handle on the piece, if it is there; `counts` as a hit or miss.
-    pub(crate) fn take(&self, piece: u32, counts: bool) -> Option<Held> {
-        let domain = &self.table.domain;
-        domain.with_lane(|lane| {
-            let span = Span { first: piece, last: piece };
-            // SAFETY: as in `with_version`; the reference is taken while the piece is shown.
-            unsafe {
-                let root = domain.scheme.enter(&lane.announcement, &self.table.root, span);
-                let held = root.get(piece).map(|found| {
-                    found.header().visit();
-                    found.retain();
-                    Held::new(found)
-                });
-                R::leave(&lane.announcement);
-                if counts {
-                    let count = if held.is_some() { &lane.hits } else { &lane.misses };
-                    count.add_alone(1);
-                }
-                held
-            }
-        })
-    }
-
-    /// Notes what was unpublished.
-    pub(crate) fn account_evicted(&self, claims: &[Claim]) {
-        let bytes: u64 = claims.iter().map(|claim| claim.size as u64).sum();
-        self.published.sub(bytes);
-        self.present.sub(claims.len() as u64);
-        self.evictions.add(claims.len() as u64);
-        self.demand.changed();
-    }
-
-    /// Evicts pieces of a range, leaf by leaf.
-    pub(crate) fn evict_range(&self, pieces: Range<u32>, reason: Reason) -> Result<usize> {
-        let mut count = 0;
-        if pieces.is_empty() {
-            return Ok(0);
-        }
-        let wanted = |piece: u32, _: PieceRef| pieces.contains(&piece);
-        let first = leaf_of(pieces.start);
-        let leaves = self.with_version(Span::NONE, |root| {
-            // SAFETY: announced; only the root is looked at.
-            unsafe { root.leaf_numbers() }
-        });
-        for leaf in leaves.start.max(first)..leaves.end.min(leaf_of(pieces.end - 1) + 1) {
-            count += self.evict_from(leaf, LEAF as usize, reason, wanted)?;
-        }
-        if count > 0 {
-            self.table.pass();
-        }
-        Ok(count)
-    }
-
-    pub(crate) fn open_playhead(&self, playhead: &Arc<Playhead>) {
-        self.change_playheads(|list| list.push(Arc::clone(playhead)));
-    }
-
-    pub(crate) fn close_playhead(&self, playhead: &Arc<Playhead>, linger: Duration) {
-        /// Windows that one viewer may leave behind in one film.
-        const LEFT_BEHIND: usize = 4;
-        /// Windows that all viewers together may: who invents viewers must not slow the others.
-        const LEFT_BEHIND_BY_ALL: usize = 256;
-        if linger.is_zero() {
-            self.change_playheads(|list| list.retain(|p| !Arc::ptr_eq(p, playhead)));
-            return;
-        }
-        playhead.linger_until(self.shared.clock.now().saturating_add(linger));
-        self.change_playheads(|list| {
-            // Newest last: `open` appends, and closing moves to the end.
-            list.retain(|p| !Arc::ptr_eq(p, playhead));
-            list.push(Arc::clone(playhead));
-            let keep =
-                |list: &mut Vec<Arc<Playhead>>, most: usize, left: &dyn Fn(&Playhead) -> bool| {
-                    let mut surplus = list.iter().filter(|p| left(p)).count().saturating_sub(most);
-                    list.retain(|p| {
-                        let goes = surplus > 0 && left(p);
-                        surplus -= usize::from(goes);
-                        !goes
-                    });
-                };
-            keep(list, LEFT_BEHIND, &|p| p.viewer == playhead.viewer && !p.active());
-            keep(list, LEFT_BEHIND_BY_ALL, &|p| !p.active());
-        });
-    }
-
-    fn change_playheads(&self, change: impl Fn(&mut Vec<Arc<Playhead>>)) {
-        let now = self.shared.clock.now();
-        self.protections.playheads.rcu(|old| {
-            let mut list = Vec::clone(old);
-            list.retain(|playhead| !playhead.ended(now));
-            change(&mut list);
-            list
-        });
-        self.shared.fit_windows();
-        self.demand.recheck(self);
-    }
-
-    /// Everything that `remove` does, once. Should stalled snapshots leave no room for the
-    /// versions in which the pieces go, the rest goes first when somebody needs room.
-    pub(crate) fn remove(&self) -> Result<()> {
-        if self.removed.swap(true, Ordering::Relaxed) {
-            return Err(Error::UnknownStorage { id: self.id });
-        }
-        self.waits.end_all(&Error::Removed);
-        self.demand.cancel_all();
-        self.demand.grew();
-        self.assemblies.clear(&self.shared.memory);
-        self.protections.playheads.store(Arc::default());
-        self.shared.fit_windows();
-        let emptied = self.nodes_to_evict().and_then(|nodes| {
-            // From here on nothing is published.
-            self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
-            self.evict_range(0..u32::MAX, Reason::Removed)
-        });
-        // While a snapshot keeps some of it, passes must find it.
-        if emptied.is_ok() && self.gone() {
-            self.shared.forget(self.id);
-        }
-        Ok(())
-    }
-}
-
-impl<R: Reclaim> Drop for Film<R> {
-    fn drop(&mut self) {
-        self.assemblies.clear(&self.shared.memory);
-        self.shared.release_segments(self.layout.load().heap_bytes(), 0);
     }
 }
 

@@ -3,7 +3,6 @@
 mod common;
 
 use std::io::SeekFrom;
-use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;

@@ -15,12 +15,12 @@ pub(crate) mod protect;
 
 use std::sync::Arc;
 
-use crate::cache::Shared;
 use crate::error::{Error, Result};
+use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::memory::{Purpose, Refused, State};
 use crate::retire::{Reclaim, Span};
-use crate::storage::Film;
+use crate::shared::Shared;
 use crate::sync::Ordering;
 use crate::table::publish::Claim;
 use crate::table::version::leaf_of;

@@ -7,15 +7,16 @@ use std::time::Duration;
 use super::assembly::{Assembly, Step, overhead};
 use super::block_range;
 use super::verify::Verifier;
-use crate::cache::Shared;
 use crate::error::{Error, Result};
 use crate::evict::Need;
 use crate::evict::observe::Reason;
 use crate::evict::protect::Protection;
+use crate::film::Film;
 use crate::memory::piece::size_for;
 use crate::memory::{Buffer, Purpose, Refused, State};
 use crate::retire::Reclaim;
-use crate::storage::{Film, Insert, Progress, Storage};
+use crate::shared::Shared;
+use crate::storage::{Insert, Progress, Storage};
 use crate::table::publish::Published;
 
 /// Without progress for so long an assembly expires, unless its storage says otherwise.

@@ -23,8 +23,9 @@ use futures_core::Stream;
 
 use crate::clock::block_on;
 use crate::error::Error;
+use crate::film::Film;
 use crate::retire::{Interval, Reclaim};
-use crate::storage::{Film, Storage};
+use crate::storage::Storage;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::wake::{Ticket, Wakers};
 

@@ -24,7 +24,7 @@ pub(crate) use lines::{Lane, Line, Lines};
 
 use crate::memory::piece::PieceRef;
 use crate::sync::{AtomicPtr, Owned};
-use crate::table::version::{LeafRef, Root, RootRef};
+use crate::table::version::{LeafRef, Root, RootRef, span_of};
 
 /// A reclamation scheme: [`Interval`], [`Epoch`] or [`Hyaline`].
 ///
@@ -170,6 +170,39 @@ pub(crate) enum Record {
     Root(RootRef),
     Leaf(LeafRef),
     Piece(PieceRef),
+}
+
+impl Record {
+    /// The version that first showed the node, and the pieces that it is about.
+    ///
+    /// # Safety
+    /// The node is alive.
+    pub(crate) unsafe fn born(self) -> (u64, Span) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self {
+                Record::Root(root) => (root.head().number, Span::ALL),
+                Record::Leaf(leaf) => (leaf.head().born, span_of(leaf.head().number)),
+                Record::Piece(piece) => {
+                    let header = piece.header();
+                    (header.born(), Span { first: header.index(), last: header.index() })
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The node is alive.
+    pub(crate) unsafe fn link<'a>(self) -> &'a Link {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match self {
+                Record::Root(root) => &root.head().link,
+                Record::Leaf(leaf) => &leaf.head().link,
+                Record::Piece(piece) => &piece.header().counts.link,
+            }
+        }
+    }
 }
 
 /// The reclaimer's part of a node: meaningless while the node is published.

@@ -2,4 +2,5 @@
 
 pub(crate) mod publish;
 pub(crate) mod snapshot;
+pub(crate) mod sweep;
 pub(crate) mod version;

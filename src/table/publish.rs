@@ -9,17 +9,13 @@
 //! - W3 version v + 1 is built. It carries what it retires, as its difference to v.
 //! - W4 compare-and-swap of the root, Release on success: it publishes nodes, piece and
 //!   retirement in one step. Relaxed on failure: the root is announced and loaded again.
-//! - W5 the announcement ends, also on giving up.
-//! - W6 a pass is made by whoever raises `due` from 0, AcqRel; another one goes on. W7 it takes
-//!   what the versions since the last pass retired, and W8 hands it to the scheme. W9 lowers
-//!   `due`, Release; if somebody came meanwhile, again from W6: a plain try-lock would lose the
-//!   last records.
+//! - W5 the announcement ends, also on giving up. W6 to W9 are the pass: see `sweep`.
 //!
 //! A record pushed to some list after W4 would be wrong: a writer parked between the two would
 //! hide a root that a reader still holds, while another's pass frees its pieces.
 //!
 //! Lock-free: W4 fails only because another version was installed. A parked writer keeps what
-//! one snapshot keeps; a parked pass stops reclaiming in its storage, and nothing else.
+//! one snapshot of its leaf keeps.
 
 use std::sync::Arc;
 
@@ -28,7 +24,7 @@ use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
-use crate::retire::{Lane, Lines, List, Outlook, Record, Scheme, Span};
+use crate::retire::{Lane, Lines, Outlook, Record, Scheme, Span};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering, Owned};
 
 /// What all storages of a cache share for reclamation.
@@ -55,17 +51,17 @@ impl<S: Scheme> Domain<S> {
 }
 
 /// What one thread at a time keeps between passes.
-struct Pass<S: Scheme> {
+pub(super) struct Pass<S: Scheme> {
     /// Versions up to this one have handed over what they retired.
-    collected: u64,
-    limbo: S::Limbo,
+    pub(super) collected: u64,
+    pub(super) limbo: S::Limbo,
 }
 
 /// The versioned table of one storage.
 pub(crate) struct Table<S: Scheme> {
     pub(crate) root: AtomicPtr<Root>,
     pub(crate) domain: Arc<Domain<S>>,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
     /// Slots in a leaf; fewer than [`LEAF`] in a short film.
     slots: u32,
     /// Places for leaves in a root.
@@ -74,16 +70,16 @@ pub(crate) struct Table<S: Scheme> {
     fixed: bool,
     /// Roots for reuse. They come back to this storage only, so that a reader stalled between
     /// R1 and R4 never announces another storage's version.
-    spare: Shelf<Root>,
-    due: AtomicU32,
-    pass: Owned<Pass<S>>,
+    pub(super) spare: Shelf<Root>,
+    pub(super) due: AtomicU32,
+    pub(super) pass: Owned<Pass<S>>,
     /// Bytes unpublished since the last pass: says when the next one is due.
-    unswept: AtomicU64,
+    pub(super) unswept: AtomicU64,
     /// Pieces and nodes that the last pass left in limbo.
-    in_limbo: Counter,
+    pub(super) in_limbo: Counter,
     /// Pieces born at or before a version, within the span beside it, are shown by a stalled
     /// snapshot, as of the last pass.
-    stalled: [(Counter, Counter); Outlook::LEN],
+    pub(super) stalled: [(Counter, Counter); Outlook::LEN],
 }
 
 /// The nodes of a version to come, reserved and allocated (W0).
@@ -350,143 +346,6 @@ impl<S: Scheme> Table<S> {
         self.leave(lane);
         nodes.used(false);
     }
-
-    /// Whether enough was unpublished since the last pass to make one; nodes alone weigh little.
-    pub(crate) fn pass_is_due(&self, worth: usize) -> bool {
-        self.unswept.load(Ordering::Relaxed) >= worth as u64
-    }
-
-    /// Collects what has passed its grace period (W6 to W9); whether anything had. The caller
-    /// announces nothing.
-    pub(crate) fn pass(&self) -> bool {
-        // W6. AcqRel: Acquire pairs with W9's Release, so that the pass state comes along;
-        // Release, for the one who is in there takes over what this caller wants collected.
-        if self.due.fetch_add(1, order::W6) != 0 {
-            return false;
-        }
-        let mut freed = false;
-        loop {
-            let unswept = self.unswept.load(Ordering::Relaxed);
-            // W7. Acquire: pairs with W4.
-            let current = self.root.load(order::W7);
-            // A table's root is never null.
-            let Some(current) = RootRef::from_ptr(current) else { return freed };
-            // SAFETY: `due` makes this thread the one reclaimer, and only it frees roots.
-            unsafe {
-                self.pass.with(|pass| {
-                    let (fresh, count) = retired_since(current, &mut pass.collected);
-                    self.in_limbo.add(count.nodes);
-                    self.memory.budget.keep(count.bytes);
-                    let mut free = |record| {
-                        freed = true;
-                        self.in_limbo.sub(1);
-                        self.free_swept(record);
-                    };
-                    let Domain { lines, scheme } = &*self.domain;
-                    scheme.collect(lines, &mut pass.limbo, fresh, &mut free);
-                    let outlook = S::outlook(&pass.limbo).entries();
-                    for (place, (version, span)) in self.stalled.iter().zip(outlook) {
-                        place.0.set(version);
-                        place.1.set(span);
-                    }
-                });
-            }
-            // Not to 0: what was unpublished after W7 is for the next pass.
-            self.unswept.fetch_sub(unswept, Ordering::Relaxed);
-            // W9.
-            let came = self.due.swap(0, order::W9);
-            if came == 1 || cfg!(fault = "no_recheck") || self.due.fetch_add(1, order::W6) != 0 {
-                break;
-            }
-        }
-        if freed {
-            // Only now: a waker is a user's code.
-            self.memory.freed.wake_all();
-        }
-        freed
-    }
-
-    /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
-    /// stalled snapshot keeps something.
-    pub(crate) fn has_limbo(&self) -> bool {
-        self.unswept.load(Ordering::Relaxed) > 0 || self.in_limbo.get() > 0
-    }
-
-    /// Whether a stalled snapshot shows that piece, as of the last pass. A hint.
-    pub(crate) fn shown_by_stalled(&self, piece: u32, born: u64) -> bool {
-        self.stalled.iter().any(|(version, span)| {
-            born <= version.get() && Span::unpacked(span.get()).contains(piece)
-        })
-    }
-
-    /// As `free`, for what a pass has taken over.
-    ///
-    /// # Safety
-    /// As for `free`.
-    unsafe fn free_swept(&self, record: Record) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if let Record::Piece(piece) = record {
-                self.memory.budget.keep_no_longer(piece.size());
-            }
-            self.free(record);
-        }
-    }
-
-    /// # Safety
-    /// The scheme has said that no snapshot reaches the node; called once for it.
-    unsafe fn free(&self, record: Record) {
-        // SAFETY: the caller's contract: the node is this call's alone.
-        unsafe {
-            match record {
-                Record::Piece(piece) => self.memory.drop_share(piece, State::Limbo),
-                Record::Leaf(leaf) => leaf.free(&self.memory),
-                Record::Root(root) => {
-                    root.head().canary.fall();
-                    if self.spare.put(root.as_ptr()).is_err() {
-                        root.free(&self.memory);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// How much was retired: nodes and pieces, and the bytes of the pieces.
-#[derive(Default)]
-struct Count {
-    nodes: u64,
-    bytes: usize,
-}
-
-/// W7: what the versions after `collected` up to `current` have unpublished.
-///
-/// # Safety
-/// The caller is the one reclaimer, and alone frees roots.
-unsafe fn retired_since(current: RootRef, collected: &mut u64) -> (List, Count) {
-    let (mut fresh, mut count) = (List::default(), Count::default());
-    // SAFETY: the caller's contract. A root after `collected` was not handed over yet, nor was
-    // the predecessor of the first of them; so all that is looked into here is alive.
-    unsafe {
-        let newest = current.head().number;
-        let mut root = current;
-        while root.head().number > *collected {
-            let died = root.head().number;
-            root.retired(|record| {
-                count.nodes += 1;
-                if let Record::Piece(piece) = record {
-                    count.bytes += piece.size();
-                }
-                fresh.push_dead(record, died);
-            });
-            match root.head().previous {
-                Some(previous) => root = previous,
-                None => break,
-            }
-        }
-        *collected = newest;
-    }
-    (fresh, count)
 }
 
 impl<S: Scheme> Nodes<'_, S> {
@@ -516,50 +375,4 @@ impl<S: Scheme> Drop for Nodes<'_, S> {
             }
         }
     }
-}
-
-impl<S: Scheme> Drop for Table<S> {
-    fn drop(&mut self) {
-        // SAFETY: nobody has a handle to the storage any more, so no snapshot lives and none can
-        // come; everything is this call's alone.
-        unsafe {
-            let memory = Arc::clone(&self.memory);
-            let Some(current) = RootRef::from_ptr(self.root.load(Ordering::Relaxed)) else {
-                return;
-            };
-            let mut rest: Vec<Record> = Vec::new();
-            self.pass.with(|pass| {
-                let (mut fresh, count) = retired_since(current, &mut pass.collected);
-                memory.budget.keep(count.bytes);
-                fresh.drain(|record| rest.push(record));
-                S::surrender(&mut pass.limbo, &mut |record| rest.push(record));
-            });
-            for leaf in current.iter() {
-                for (_, piece) in leaf.pieces() {
-                    let size = piece.size();
-                    memory.budget.transfer(size, State::Published, State::Limbo);
-                    memory.budget.keep(size);
-                    rest.push(Record::Piece(piece));
-                }
-                rest.push(Record::Leaf(leaf));
-            }
-            rest.push(Record::Root(current));
-            rest.into_iter().for_each(|record| self.free_swept(record));
-            while let Some(root) = self.spare.take(|_| true).and_then(RootRef::from_ptr) {
-                root.free(&memory);
-            }
-        }
-    }
-}
-
-/// Orderings that seeded faults weaken; see `retire::interval`.
-mod order {
-    use crate::sync::Ordering;
-
-    pub(super) const W6: Ordering =
-        if cfg!(fault = "relaxed_due") { Ordering::Relaxed } else { Ordering::AcqRel };
-    pub(super) const W9: Ordering =
-        if cfg!(fault = "relaxed_undue") { Ordering::Relaxed } else { Ordering::Release };
-    pub(super) const W7: Ordering =
-        if cfg!(fault = "relaxed_pass") { Ordering::Relaxed } else { Ordering::Acquire };
 }

@@ -10,10 +10,11 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::version::{RootRef, leaf_of};
+use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::read::held::Held;
 use crate::retire::{Interval, Lane, Line, Reclaim, Span};
-use crate::storage::{Film, Storage};
+use crate::storage::Storage;
 
 /// Takes snapshots of one storage: owned, sendable, one per task that reads.
 ///
