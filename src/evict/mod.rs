@@ -85,12 +85,14 @@ impl<R: Reclaim> Shared<R> {
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
                 continue;
             }
-            let limbo = self.memory.budget.state(State::Limbo);
-            if limbo > 0 {
-                self.pass_all();
-                if self.memory.budget.state(State::Limbo) < limbo {
-                    continue;
-                }
+            // Old nodes as well as pieces: a pass may give back either.
+            let (limbo, resident) =
+                (self.memory.budget.state(State::Limbo), self.memory.budget.resident());
+            self.pass_all();
+            if self.memory.budget.state(State::Limbo) < limbo
+                || self.memory.budget.resident() < resident
+            {
+                continue;
             }
             if self.expire_assemblies() {
                 continue;
