@@ -222,6 +222,8 @@ impl<R: Reclaim> Cache<R> {
     pub fn add_storage_with(&self, layout: Layout, options: StorageOptions) -> Result<Storage<R>> {
         let shared = self.shared();
         let _call = shared.call()?;
+        // Films that were removed under a snapshot: their slots and memory may be free by now.
+        shared.pass_all();
         shared.check_piece_len(layout.largest_piece())?;
         shared.check_table(&layout)?;
         let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
