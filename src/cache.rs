@@ -441,17 +441,17 @@ impl<R: Reclaim> Shared<R> {
     fn shrink_now(&self) -> bool {
         let budget = &self.memory.budget;
         loop {
-            if budget.resident() <= budget.limit() {
+            if budget.is_within() {
                 return true;
             }
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
                 continue;
             }
             self.pass_all();
-            let over = budget.resident().saturating_sub(budget.limit());
-            if over == 0 {
+            if budget.is_within() {
                 return true;
             }
+            let over = budget.resident().saturating_sub(budget.room_for_data());
             // What is on its way need not be evicted for.
             let coming = budget.state(State::Limbo) + budget.state(State::Held);
             let need = Need { bytes: 0, only: None, reason: Reason::Shrink, patient: true };

@@ -6,7 +6,8 @@
 //! Limit and resident bytes share one word. A reservation is one compare-and-swap on both, so
 //! that lowering the limit binds every reservation that completes after it: there is no moment
 //! in which a thread may act on a limit that it read before. What is resident when the limit
-//! falls stays, and only falls: the effective budget is `max(limit, resident)`.
+//! falls stays, and only falls: the effective budget is `max(limit, resident)`. On the way down
+//! the nodes of the versions that evict may use the headroom of before, so that it can come down.
 //!
 //! Orderings: all Relaxed. The ledger orders no other memory; atomicity is all it needs.
 //!
@@ -32,6 +33,9 @@ pub(crate) struct Budget {
     /// Units that only table nodes may take: without room for a new root and leaf nothing could
     /// be evicted from a full cache.
     headroom: AtomicU64,
+    /// Units up to which table nodes may go while what is resident comes down to a lowered limit:
+    /// without a new root and leaf nothing could be evicted. 0 when it has come down.
+    descent: AtomicU64,
     /// Bytes reserved by open assemblies, which together take at most half the limit.
     assemblies: AtomicUsize,
     states: [Counter; 6],
@@ -57,6 +61,7 @@ impl Budget {
         Self {
             ledger: AtomicU64::new(limit_units(limit) << 32),
             headroom: AtomicU64::new(0),
+            descent: AtomicU64::new(0),
             assemblies: AtomicUsize::new(0),
             states: Default::default(),
             peak: Counter::default(),
@@ -80,10 +85,14 @@ impl Budget {
 
     /// Binds every reservation from now on; gives back nothing by itself.
     pub(crate) fn set_limit(&self, limit: u64) {
-        let limit = limit_units(limit) << 32;
-        let _ = self
-            .ledger
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(limit | split(now).1));
+        let new = limit_units(limit);
+        let set = |now| Some(new << 32 | split(now).1);
+        let set = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+        let (old, resident) = split(set.unwrap_or_else(|now| now));
+        // Never above what was allowed before.
+        let most = old.max(self.descent.load(Ordering::Relaxed));
+        let top = most.min(resident + self.headroom.load(Ordering::Relaxed));
+        self.descent.store(if top > new { top } else { 0 }, Ordering::Relaxed);
     }
 
     /// Keeps at least so many bytes for table nodes.
@@ -104,19 +113,41 @@ impl Budget {
     /// because another thread's reservation or release went through.
     pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
-        let kept = match state {
-            State::Table => 0,
-            _ => self.headroom.load(Ordering::Relaxed),
-        };
+        let headroom = self.headroom.load(Ordering::Relaxed);
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
-            let fits = resident + wanted <= limit.saturating_sub(kept);
-            fits.then_some(now + wanted)
+            let for_data = limit.saturating_sub(headroom);
+            let most = match state {
+                State::Table if resident > for_data => {
+                    limit.max(self.descent.load(Ordering::Relaxed))
+                }
+                State::Table => limit,
+                _ => for_data,
+            };
+            (resident + wanted <= most).then_some(now + wanted)
         });
         let Ok(before) = taken else { return false };
+        if state != State::Table {
+            // There was room for data.
+            self.descended();
+        }
         self.peak.raise_to((split(before).1 + wanted) * UNIT as u64);
         self.states[state as usize].add(bytes as u64);
         true
+    }
+
+    fn descended(&self) {
+        if self.descent.load(Ordering::Relaxed) != 0 {
+            self.descent.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what is resident has come down to the limit, and will stay there.
+    pub(crate) fn is_within(&self) -> bool {
+        if self.resident() <= self.room_for_data() {
+            self.descended();
+        }
+        self.resident() <= self.limit() && self.descent.load(Ordering::Relaxed) == 0
     }
 
     /// Gives `bytes` of `state` back, after they were freed.
