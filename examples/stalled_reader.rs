@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookbehind::{Cache, Epoch, Error, Hyaline, Interval, Layout, Reclaim, Storage};
+use lookbehind::{Cache, Epoch, Error, Hyaline, Insert, Interval, Layout, Reclaim, Storage};
 
 const BUDGET: u64 = 48 << 20;
 const PIECE: u32 = 16 << 10;
@@ -77,7 +77,7 @@ fn pace<R: Reclaim>(cache: &Cache<R>, film: &Storage<R>) -> Pace {
         scope.spawn(|| {
             // Round and round through twice the budget: what is written is always missing.
             for piece in (0..PIECES).cycle().take_while(|_| going()) {
-                let done = film.insert(piece, &[7; PIECE as usize]).is_ok();
+                let done = film.insert(piece, &[7; PIECE as usize]) == Ok(Insert::Published);
                 written.fetch_add(u64::from(done), Relaxed);
             }
         });

@@ -174,6 +174,8 @@ impl<R: Reclaim> Cache<R> {
         let _call = shared.call()?;
         shared.check_piece_len(layout.largest_piece())?;
         shared.check_table(&layout)?;
+        // Slots of films that were removed under a snapshot are free once a pass was made.
+        shared.pass_all();
         let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
         let (memory, domain) = (&shared.memory, &shared.domain);
         let bytes = Table::<R>::root_bytes(pieces);

@@ -1,0 +1,304 @@
+//! Never a byte over budget.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{
+    Done, KIB, MIB, PATIENCE, built, cache, content, eventually, film, layout, of, present,
+    schemes, sweep, timed_cache,
+};
+use lookbehind::{Cache, Error, Hyaline, Insert, Interval, Reclaim, StorageOptions};
+use rand::Rng;
+
+const LEN: usize = 16 * KIB;
+
+schemes!(
+    a_sampler_never_sees_more_than_the_budget,
+    sixteen_mebibytes_hold_fifteen_pieces_of_one,
+    a_lowered_budget_binds_at_once_and_shrink_waits_for_it,
+    an_insert_that_waits_is_woken_by_a_dropped_handle,
+    a_storage_keeps_to_its_share,
+    nothing_is_left_after_everything_is_dropped,
+    a_film_removed_under_a_snapshot_gives_its_memory_back_after_it,
+);
+
+fn a_sampler_never_sees_more_than_the_budget<R: Reclaim>() {
+    let seed = common::seed();
+    let budget = 2 * MIB as u64;
+    let cache = cache::<R>(2 * MIB);
+    let films = [film(&cache, 300, LEN), film(&cache, 300, 3 * KIB)];
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut samples = 0;
+            while !done.load(Ordering::Relaxed) {
+                let stats = cache.stats();
+                assert!(stats.resident <= budget, "{stats:?}");
+                assert!(stats.states.total() <= budget, "{stats:?}");
+                assert_eq!((stats.budget, stats.effective_budget), (budget, budget));
+                samples += 1;
+            }
+            samples
+        });
+        let workers: Vec<_> = (0..3)
+            .map(|n| {
+                let films = &films;
+                scope.spawn(move || {
+                    let mut rng = common::rng(seed ^ n);
+                    let mut held = Vec::new();
+                    for _ in 0..1500 {
+                        let film = &films[rng.random_range(0..2)];
+                        let piece = rng.random_range(0..300);
+                        let len = film.layout().piece_len(piece).unwrap() as usize;
+                        match rng.random_range(0..10) {
+                            0..5 => drop(film.insert(piece, &vec![n as u8; len])),
+                            5 => drop(film.write(piece, 0, &vec![n as u8; len / 2])),
+                            6 => drop(film.abandon(piece)),
+                            7 => held.extend(film.get(piece).ok()),
+                            8 => drop(film.evict(piece..piece + 3)),
+                            _ => held.truncate(held.len() / 2),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        drop(Done(&done));
+        assert!(sampler.join().unwrap() > 0 && results.iter().all(Result::is_ok));
+    });
+    assert!(cache.stats().resident_peak <= budget);
+}
+
+fn sixteen_mebibytes_hold_fifteen_pieces_of_one<R: Reclaim>() {
+    let cache = cache::<R>(16 * MIB);
+    let film = film(&cache, 20, MIB);
+    let bytes = vec![5; MIB];
+    for piece in 0..20 {
+        film.insert(piece, &bytes).unwrap();
+        assert_eq!(present(&film).len(), 15.min(piece as usize + 1));
+    }
+    let stats = cache.stats();
+    assert!(stats.resident_peak <= 16 * MIB as u64);
+    assert_eq!((stats.published, stats.evictions), (20, 5));
+    assert_eq!(stats.states.published, 15 * (MIB as u64 + 128), "headers count");
+}
+
+fn a_lowered_budget_binds_at_once_and_shrink_waits_for_it<R: Reclaim>() {
+    let cache = cache::<R>(4 * MIB);
+    let film = film(&cache, 400, LEN);
+    common::fill(&film, 0..200);
+    let held: Vec<_> = (0..100).map(|piece| film.get(piece).unwrap()).collect();
+    cache.set_budget(MIB as u64).unwrap();
+    let before = cache.stats();
+    assert!(before.resident > 3 * MIB as u64 && before.effective_budget == before.resident);
+    let refused = film.insert(300, &of(300, LEN)).unwrap_err();
+    let Error::BudgetExhausted { needed, budget, states, snapshots } = refused else {
+        panic!("{refused}")
+    };
+    assert!(needed >= LEN as u64 && snapshots == 0);
+    assert!(states.total() <= budget, "the effective budget, not the one asked for: {refused}");
+    assert!(cache.stats().resident <= before.resident, "it only falls");
+    // The handles keep more than a mebibyte: shrinking does what it can, and says so.
+    assert_eq!(cache.shrink(Duration::from_millis(20)).unwrap_err(), Error::TimedOut);
+    let kept = cache.stats().resident;
+    assert!(kept < 2 * MIB as u64 && kept > MIB as u64, "{kept}");
+    assert!(held.iter().zip(0..).all(|(held, piece)| held[..] == of(piece, LEN)));
+    thread::scope(|scope| {
+        let shrinking = scope.spawn(|| cache.shrink(PATIENCE));
+        drop(held);
+        shrinking.join().unwrap().unwrap();
+    });
+    let after = cache.stats();
+    assert!(after.resident <= MIB as u64 && after.effective_budget == MIB as u64, "{after:?}");
+    film.insert(300, &of(300, LEN)).unwrap();
+    assert!(cache.stats().resident <= MIB as u64);
+    cache.set_budget(4 * MIB as u64).unwrap();
+    common::fill(&film, 301..400);
+    assert!(present(&film).len() > 100);
+}
+
+#[test]
+fn a_budget_that_goes_up_and_down_under_load_is_kept() {
+    let cache = cache::<Interval>(4 * MIB);
+    let film = film(&cache, 500, LEN);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..2u8)
+            .map(|n| {
+                let (film, done) = (&film, &done);
+                scope.spawn(move || {
+                    for piece in (u32::from(n)..500).step_by(2).cycle() {
+                        let _ = film.insert(piece, &vec![n; LEN]);
+                        if done.load(Ordering::Relaxed) {
+                            break;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let ends = Done(&done);
+        for n in 0..40 {
+            let low = MIB as u64 + n * 4096;
+            cache.set_budget(low).unwrap();
+            cache.shrink(PATIENCE).unwrap();
+            // Once within the budget, nothing may come above it again.
+            for _ in 0..20 {
+                assert!(cache.stats().resident <= low);
+            }
+            cache.set_budget(4 * MIB as u64).unwrap();
+            thread::yield_now();
+        }
+        drop(ends);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+    assert!(cache.stats().resident_peak <= 4 * MIB as u64);
+}
+
+fn an_insert_that_waits_is_woken_by_a_dropped_handle<R: Reclaim>() {
+    // The clock stands still: only the handle can wake it.
+    let (cache, _clock) = timed_cache::<R>(MIB);
+    let film = film(&cache, 100, LEN);
+    let mut held = Vec::new();
+    for piece in 0.. {
+        match film.insert(piece, &of(piece, LEN)) {
+            Ok(_) => held.push(film.get(piece).unwrap()),
+            Err(_) => break,
+        }
+    }
+    let refused = film.insert_wait(99, &of(99, LEN), Duration::ZERO).unwrap_err();
+    let Error::BudgetExhausted { states, .. } = refused else { panic!("{refused}") };
+    assert_eq!(states.total(), cache.stats().resident);
+    assert!(present(&film).len() + 3 > held.len(), "waiting costs at most what is waited for");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| film.insert_wait(99, &of(99, LEN), Duration::from_secs(9)));
+        for _ in 0..50 {
+            assert!(!waiting.is_finished());
+            thread::yield_now();
+        }
+        // One that is published and one that the wait may have had unpublished.
+        held.drain(..4);
+        assert_eq!(waiting.join().unwrap(), Ok(Insert::Published));
+    });
+    assert!(cache.stats().resident_peak <= MIB as u64);
+    assert!(held.iter().all(|held| held[..] == of(held.piece(), LEN)));
+}
+
+#[test]
+fn a_writer_of_blocks_waits_as_well_and_its_deadline_holds() {
+    let cache = cache::<Interval>(MIB);
+    let film = film(&cache, 100, LEN);
+    let mut held = Vec::new();
+    for piece in 0.. {
+        match film.insert(piece, &of(piece, LEN)) {
+            Ok(_) => held.push(film.get(piece).unwrap()),
+            Err(_) => break,
+        }
+    }
+    let late = film.write_wait(99, 0, &of(99, LEN), Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(late, Error::BudgetExhausted { .. }), "{late}");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| film.write_wait(99, 0, &of(99, LEN), PATIENCE));
+        held.clear();
+        waiting.join().unwrap().unwrap();
+    });
+    film.commit(99).unwrap();
+    assert_eq!(film.get(99).unwrap()[..], of(99, LEN));
+}
+
+fn a_storage_keeps_to_its_share<R: Reclaim>() {
+    let cache = cache::<R>(4 * MIB);
+    let share = 10 * (LEN as u64 + 128);
+    let options = StorageOptions::default().share(share);
+    let small = cache.add_storage_with(layout(300, LEN), options).unwrap();
+    let other = film(&cache, 100, LEN);
+    common::fill(&other, 0..100);
+    common::fill(&small, 0..100);
+    assert_eq!((present(&small).len(), present(&other).len()), (10, 100), "its own made room");
+    assert_eq!(small.stats().present_bytes, share);
+    thread::scope(|scope| {
+        // Insertions and evictions of the same pieces at once.
+        for n in 0..3 {
+            let small = &small;
+            scope.spawn(move || {
+                for piece in 0..400 {
+                    let _ = small.write(200 + piece % 7, 0, &vec![n; LEN / 2]);
+                    let _ = small.insert(100 + piece % 5, &vec![n; LEN]);
+                    let _ = small.evict(100..110);
+                    let _ = small.abandon(200 + piece % 7);
+                }
+            });
+        }
+    });
+    let pinned: Vec<_> = present(&small).iter().map(|piece| small.get(*piece).unwrap()).collect();
+    small.evict(0..300).unwrap();
+    common::fill(&small, 0..10);
+    assert_eq!(small.stats().present_bytes, share);
+    drop(pinned);
+    let tiny = StorageOptions::default().share(LEN as u64);
+    let tiny = cache.add_storage_with(layout(2, LEN), tiny).unwrap();
+    let refused = tiny.insert(0, &of(0, LEN)).unwrap_err();
+    let expected = Error::ShareExhausted { needed: LEN as u64 + 128, share: LEN as u64, used: 0 };
+    assert_eq!(refused, expected);
+}
+
+fn nothing_is_left_after_everything_is_dropped<R: Reclaim>() {
+    let cache = cache::<R>(4 * MIB);
+    for generation in 0..3 {
+        let film = film(&cache, 300, KIB);
+        common::fill(&film, 0..200);
+        film.write(250, 0, &[1; 10]).unwrap();
+        let reader = film.reader();
+        let snapshot = reader.snapshot();
+        let held = snapshot.held(7).unwrap();
+        film.evict(0..50).unwrap();
+        film.insert(0, &content(generation, 1, 0, KIB)).unwrap();
+        film.remove().unwrap();
+        drop(snapshot);
+        drop((reader, held, film));
+    }
+    let last = film(&cache, 4, KIB);
+    eventually("only pool and table are left", || {
+        sweep(&cache, &[&last]);
+        let states = cache.stats().states;
+        states.total() == states.pooled + states.table
+    });
+    let table = cache.stats().states.table;
+    assert!(table < 4 * KIB as u64, "one small film is left, its table takes {table}");
+    last.remove().unwrap();
+    drop(last);
+    eventually("the table is gone", || {
+        drop(cache.add_storage(layout(1, 1)).and_then(|film| film.remove()));
+        cache.stats().states.table == 0
+    });
+    assert_eq!((cache.budget(), cache.stats().snapshots), (4 * MIB as u64, 0));
+}
+
+fn a_film_removed_under_a_snapshot_gives_its_memory_back_after_it<R: Reclaim>() {
+    let cache = cache::<R>(2 * MIB);
+    let (old, new) = (film(&cache, 100, LEN), film(&cache, 100, LEN));
+    common::fill(&old, 0..100);
+    let reader = old.reader();
+    let snapshot = reader.snapshot();
+    old.remove().unwrap();
+    assert_eq!(snapshot.get(1).unwrap(), of(1, LEN));
+    drop(snapshot);
+    // The handle and the reader stay; they keep nothing.
+    common::fill(&new, 0..100);
+    assert_eq!(present(&new).len(), 100);
+    assert_eq!(cache.stats().evictions, 100, "those of the removed film");
+    assert_eq!(old.get(0).unwrap_err(), Error::UnknownStorage { id: old.id() });
+}
+
+#[test]
+fn a_handle_that_outlives_its_cache_gives_its_memory_back() {
+    let held = {
+        let cache = built::<Hyaline>(Cache::builder(), MIB);
+        let film = film(&cache, 4, LEN);
+        common::fill(&film, 0..4);
+        film.get(2).unwrap()
+    };
+    assert_eq!(held[..], of(2, LEN));
+}
