@@ -64,6 +64,8 @@ const ACTIVE: u64 = u64::MAX;
 pub(crate) struct Playhead {
     pub(crate) viewer: u64,
     position: Counter,
+    /// The byte at which its reader stops: it needs nothing beyond.
+    end: Counter,
     bitrate: Counter,
     ahead: Extent,
     behind: Extent,
@@ -79,6 +81,7 @@ impl Playhead {
         let playhead = Self {
             viewer,
             position: Counter::default(),
+            end: Counter::default(),
             bitrate: Counter::default(),
             ahead,
             behind,
@@ -87,6 +90,7 @@ impl Playhead {
             until: Counter::default(),
         };
         playhead.position.set(position);
+        playhead.end.set(u64::MAX);
         playhead.until.set(ACTIVE);
         playhead
     }
@@ -97,6 +101,14 @@ impl Playhead {
 
     pub(crate) fn move_to(&self, position: u64) {
         self.position.set(position);
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.get()
+    }
+
+    pub(crate) fn end_at(&self, end: u64) {
+        self.end.set(end);
     }
 
     /// Bytes a second, if known.
@@ -123,7 +135,8 @@ impl Playhead {
     /// The windows that were asked for, ahead and behind.
     pub(crate) fn asked(&self) -> (u64, u64) {
         let rate = self.bitrate();
-        (self.ahead.bytes(rate), self.behind.bytes(rate))
+        let left = self.end().saturating_sub(self.position());
+        (self.ahead.bytes(rate).min(left), self.behind.bytes(rate))
     }
 
     pub(crate) fn fit(&self, ahead: u64, behind: u64) {
@@ -134,7 +147,26 @@ impl Playhead {
     /// The window ahead in bytes of the film, from the playhead on.
     pub(crate) fn window_ahead(&self) -> Range<u64> {
         let at = self.position();
-        at..at.saturating_add(self.fitted_ahead.get())
+        at..at.saturating_add(self.fitted_ahead.get()).min(self.end()).max(at)
+    }
+
+    /// The pieces that the window ahead has room for, whole: the first piece, and the window.
+    ///
+    /// All windows together fit half the budget, and so do their whole pieces; rounding each
+    /// window up would have a crowd of players fetch over and over what evicts each other. A
+    /// player whose window is shorter than a piece is served by its wait.
+    pub(crate) fn pieces_ahead(&self, layout: &Layout) -> Option<(u32, Range<u32>)> {
+        let (at, _) = layout.piece_at(self.position())?;
+        let mut left = self.fitted_ahead.get();
+        let end = layout.pieces_of(self.position()..self.end()).end;
+        let fits = |piece: &u32| {
+            let len = u64::from(layout.piece_len(*piece).unwrap_or(0));
+            let fits = len <= left;
+            left = left.saturating_sub(len);
+            fits
+        };
+        let count = (at..end).take_while(fits).count() as u32;
+        Some((at, at..at + count))
     }
 
     pub(crate) fn window_behind(&self) -> Range<u64> {

@@ -173,6 +173,14 @@ impl<R: Reclaim> Player<R> {
         self.storage.film.demand.recheck(&self.storage.film);
     }
 
+    /// Reads end at this byte of the film, as at the film's end, and nothing is fetched beyond:
+    /// for a reader who knows how much he wants. `u64::MAX` for no limit, as at first.
+    pub fn limit(&mut self, end: u64) {
+        self.playhead.end_at(end);
+        self.storage.film.shared.fit_windows();
+        self.storage.film.demand.recheck(&self.storage.film);
+    }
+
     /// Sets the bitrate in bytes a second, by which windows in time are measured.
     pub fn set_bitrate(&self, bitrate: u64) {
         self.playhead.set_bitrate(bitrate);
@@ -198,6 +206,9 @@ impl<R: Reclaim> Player<R> {
         }
         self.storage.film.usable()?;
         let (layout, at) = (self.storage.film.layout(), self.position());
+        if at >= self.playhead.end() {
+            return Ok(None);
+        }
         if at < layout.start_offset() {
             return Err(Error::OffsetOutOfRange { offset: at, len: layout.total_len() });
         }
@@ -208,7 +219,8 @@ impl<R: Reclaim> Player<R> {
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(u32, u32)>>> {
         let place = self.place();
         let film = &self.storage.film;
-        if !matches!(place, Ok(None)) || film.ended() {
+        let limited = self.position() >= self.playhead.end();
+        if !matches!(place, Ok(None)) || film.ended() || limited {
             return Poll::Ready(place);
         }
         // Register, then look again.
@@ -247,6 +259,13 @@ impl<R: Reclaim> Player<R> {
         }
     }
 
+    /// The part of the buffer that may be filled; the position is before the limit.
+    fn within_limit<'b>(&self, buffer: &'b mut [u8]) -> &'b mut [u8] {
+        let left = self.playhead.end().saturating_sub(self.position());
+        let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        &mut buffer[..count]
+    }
+
     /// Copies what is there at the playhead, if anything is.
     fn copy(&mut self, piece: u32, within: u32, buffer: &mut [u8]) -> Option<usize> {
         let copy = |from: &[u8], buffer: &mut [u8]| {
@@ -255,6 +274,7 @@ impl<R: Reclaim> Player<R> {
             buffer[..count].copy_from_slice(&rest[..count]);
             count
         };
+        let buffer = self.within_limit(buffer);
         let snapshot = self.reader.snapshot_range(piece..piece.saturating_add(1));
         if let Some(bytes) = snapshot.get(piece) {
             return Some(copy(bytes, buffer));
@@ -289,6 +309,7 @@ impl<R: Reclaim> Player<R> {
             let held = ready!(self.poll_piece(cx, piece))?;
             // Straight from the handle that was handed over: an eviction may have come since.
             let rest = held.get(within as usize..).unwrap_or_default();
+            let buffer = self.within_limit(buffer);
             let count = rest.len().min(buffer.len());
             buffer[..count].copy_from_slice(&rest[..count]);
             drop(held);
@@ -343,6 +364,9 @@ impl<R: Reclaim> Stream for Player<R> {
                 let bytes = Bytes::from(held);
                 // A piece is as long as the layout says, and `within` lies in it.
                 let rest = bytes.slice((within as usize).min(bytes.len())..);
+                let left = this.playhead.end().saturating_sub(this.position());
+                let rest =
+                    rest.slice(..rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
                 this.advance(piece, rest.len());
                 Poll::Ready(Some(Ok(rest)))
             }

@@ -137,28 +137,11 @@ impl Flight {
 }
 
 /// The windows ahead of the active playheads: where each starts, and its pieces.
-///
-/// Whole pieces only: all windows together fit half the budget, and so do their pieces; rounding
-/// each window up would have a crowd of players fetch over and over what evicts each other. A
-/// player whose window is shorter than a piece is served by its wait.
 fn needed_ahead<R: Reclaim>(film: &Film<R>) -> Vec<(u32, Range<u32>)> {
     let layout = film.layout();
     let playheads = film.protections.playheads.load();
     let active = playheads.iter().filter(|playhead| playhead.active());
-    let window = |range: Range<u64>| {
-        let (at, _) = layout.piece_at(range.start)?;
-        let mut left = range.end - range.start;
-        let last = layout.pieces().end;
-        let mut fits = |piece: &u32| {
-            let len = u64::from(layout.piece_len(*piece).unwrap_or(0));
-            let fits = len <= left;
-            left = left.saturating_sub(len);
-            fits
-        };
-        let count = (at..last).take_while(&mut fits).count() as u32;
-        Some((at, at..at + count))
-    };
-    active.filter_map(|playhead| window(playhead.window_ahead())).collect()
+    active.filter_map(|playhead| playhead.pieces_ahead(&layout)).collect()
 }
 
 impl<R: Reclaim> Film<R> {

@@ -141,6 +141,8 @@ pub enum Stretch {
 /// The stream that a response sends.
 pub struct FilmBody {
     player: Player,
+    /// Where the stretch ends that the player is at.
+    end: u64,
     layout: Layout,
     left: VecDeque<Stretch>,
     pins: Arc<Pins>,
@@ -163,6 +165,7 @@ impl FilmBody {
             player,
             layout: edition.storage.layout(),
             left: stretches.into(),
+            end: u64::MAX,
             pins,
             copy: Arc::default(),
             edition,
@@ -172,8 +175,11 @@ impl FilmBody {
 
     /// The next bytes of the film from `range.start`; none past its end, never none at all.
     fn poll_film(&mut self, range: Range<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        if self.player.position() != range.start {
+        if self.player.position() != range.start || self.end != range.end {
+            self.end = range.end;
             self.player.seek_to(range.start);
+            // Nothing is read ahead that was not asked for.
+            self.player.limit(range.end);
         }
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         // A handle keeps the whole piece, however little of it is sent.
@@ -183,12 +189,7 @@ impl FilmBody {
             Some(permit) => {
                 // While the piece is still to come the permit goes back: nothing is pinned yet.
                 let item = ready!(Pin::new(&mut self.player).poll_next(cx));
-                let mut bytes = item.transpose().map_err(io::Error::other)?.unwrap_or_default();
-                if bytes.len() > left {
-                    bytes.truncate(left);
-                    // The player gave the rest of the piece; its window follows what is sent.
-                    self.player.seek_to(range.end);
-                }
+                let bytes = item.transpose().map_err(io::Error::other)?.unwrap_or_default();
                 Bytes::from_owner(Pinned { bytes, _permit: permit })
             }
             None => {

@@ -123,14 +123,9 @@ fn body(
         Stretch::Text(_) => None,
     });
     let first = first.unwrap_or(0..edition.len);
-    // A player that says where it will end reads no further; one that asks to the end plays on.
-    let mut ahead = edition.bytes_in(app.ahead);
-    if first.end < edition.len {
-        ahead = ahead.min(first.end - first.start);
-    }
     let seat = app.viewers.seat(who(film, request));
     let config = PlayerConfig::default()
-        .ahead(Extent::Bytes(ahead))
+        .ahead(Extent::Bytes(edition.bytes_in(app.ahead)))
         .behind(Extent::Bytes(edition.bytes_in(app.behind)))
         .bitrate(edition.bitrate)
         .position(first.start)
