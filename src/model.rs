@@ -80,6 +80,11 @@ impl<R: Reclaim> Film<R> {
         self.domain.with_lane(|lane| self.table.close(lane, nodes));
     }
 
+    /// A buffer that is never published, as an assembly's that is abandoned.
+    pub fn buffer(&self) -> impl Send + use<R> {
+        self.memory.buffer(size_for(LEN), 0, LEN as u32).expect("room")
+    }
+
     pub fn pass(&self) {
         self.table.pass();
     }

@@ -14,6 +14,9 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check;
 
+/// Large enough that publishing one makes no pass, whose fence would stand in for others.
+const LEN: usize = 4096;
+
 /// Notes a wake.
 #[derive(Default)]
 struct Noted(Plain);
@@ -46,7 +49,7 @@ fn wakers() {
 /// or against it.
 fn cache(early: bool, end: fn(&Storage)) -> Result<Held, Error> {
     let cache = Cache::builder().budget(1 << 20).build().unwrap();
-    let film = cache.add_storage(Layout::fixed(4, 4).unwrap()).unwrap();
+    let film = cache.add_storage(Layout::fixed(LEN as u64, LEN as u32).unwrap()).unwrap();
     let noted = Arc::new(Noted::default());
     let waker = Waker::from(Arc::clone(&noted));
     let mut cx = Context::from_waker(&waker);
@@ -72,9 +75,9 @@ fn cache(early: bool, end: fn(&Storage)) -> Result<Held, Error> {
 fn publish() {
     check("wait_against_publish, a publication", 2, || {
         let held = cache(false, |film| {
-            film.insert(0, &[7; 4]).unwrap();
+            film.insert(0, &[7; LEN]).unwrap();
         });
-        assert_eq!(*held.unwrap(), [7; 4]);
+        assert_eq!(*held.unwrap(), [7; LEN]);
     });
 }
 
@@ -83,10 +86,10 @@ fn publish() {
 fn publish_and_evict() {
     check("wait_against_publish, a publication and an eviction", 2, || {
         let held = cache(true, |film| {
-            film.insert(0, &[7; 4]).unwrap();
+            film.insert(0, &[7; LEN]).unwrap();
             assert_eq!(film.evict(0..1), Ok(1));
         });
-        assert_eq!(*held.unwrap(), [7; 4]);
+        assert_eq!(*held.unwrap(), [7; LEN]);
     });
 }
 
