@@ -223,6 +223,7 @@ impl<R: Reclaim> Cache<R> {
         let shared = self.shared();
         let _call = shared.call()?;
         // Films that were removed under a snapshot: their slots and memory may be free by now.
+        shared.directory.load().films().filter(|film| film.lingers()).for_each(|film| film.empty());
         shared.pass_all();
         shared.check_piece_len(layout.largest_piece())?;
         shared.check_table(&layout)?;
