@@ -128,7 +128,7 @@ fn abort_waits_for_snapshots_that_end_in_time_and_for_writers_for_memory() {
     let cache = cache::<Interval>(MIB);
     let film = film(&cache, 200, LEN);
     let mut held = Vec::new();
-    while let Ok(_) = film.insert(held.len() as u32, &of(held.len() as u32, LEN)) {
+    while film.insert(held.len() as u32, &of(held.len() as u32, LEN)).is_ok() {
         held.push(film.get(held.len() as u32).unwrap());
     }
     let reader = film.reader();
@@ -147,7 +147,9 @@ fn watched<R: Reclaim>(budget: usize) -> (Cache<R>, Arc<Mutex<Vec<Eviction>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&told);
     let builder = Cache::builder()
-        .observer(|eviction: &Eviction| assert!(eviction.piece % 3 != 0, "as the test wants it"))
+        .observer(|eviction: &Eviction| {
+            assert!(!eviction.piece.is_multiple_of(3), "as the test wants it")
+        })
         .observer(move |eviction: &Eviction| seen.lock().unwrap().push(*eviction));
     (built(builder, budget), told)
 }
