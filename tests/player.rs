@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::SeekFrom;
-use std::sync::Arc;
+
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -322,5 +322,4 @@ fn a_player_that_fell_out_of_the_live_window_is_told_so() {
     let mut buffer = [0; 100];
     assert_eq!(block_on(read(&mut player, &mut buffer)).unwrap(), 100);
     assert_eq!(buffer[..], of(5, 100));
-    let _ = Arc::new(player);
 }
