@@ -174,7 +174,8 @@ impl<R: Reclaim> Cache<R> {
         let _call = shared.call()?;
         shared.check_piece_len(layout.largest_piece())?;
         shared.check_table(&layout)?;
-        // Slots of films that were removed under a snapshot are free once a pass was made.
+        // Films that were removed under a snapshot: their slots and memory may be free by now.
+        shared.directory.load().films().filter(|film| film.lingers()).for_each(|film| film.empty());
         shared.pass_all();
         let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
         let (memory, domain) = (&shared.memory, &shared.domain);

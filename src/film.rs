@@ -34,6 +34,8 @@ pub(crate) struct Film<R: Reclaim> {
     pub(crate) demand: Demand,
     pub(crate) assemblies: crate::ingest::Assemblies,
     removed: AtomicBool,
+    /// Removed, and all that was published was evicted.
+    emptied: AtomicBool,
     pub(crate) ended: AtomicBool,
     /// Where eviction looks next.
     pub(crate) hand: AtomicU32,
@@ -64,6 +66,7 @@ impl<R: Reclaim> Film<R> {
             demand: Demand::default(),
             assemblies: crate::ingest::Assemblies::default(),
             removed: AtomicBool::new(false),
+            emptied: AtomicBool::new(false),
             hand: AtomicU32::new(0),
             published: Counter::default(),
             present: Counter::default(),
@@ -84,9 +87,14 @@ impl<R: Reclaim> Film<R> {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Removed, but there was no room yet to evict all of it.
+    pub(crate) fn lingers(&self) -> bool {
+        self.removed() && !self.emptied.load(Ordering::Relaxed)
+    }
+
     /// Removed, and nothing of it is left to collect.
     pub(crate) fn gone(&self) -> bool {
-        self.removed() && self.present() == 0 && !self.table.has_limbo()
+        self.emptied.load(Ordering::Relaxed) && !self.table.has_limbo()
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -243,16 +251,21 @@ impl<R: Reclaim> Film<R> {
         self.assemblies.clear(&self.shared.memory);
         self.protections.playheads.store(Arc::default());
         self.shared.fit_windows();
-        let emptied = self.nodes_to_evict().and_then(|nodes| {
-            // From here on nothing is published.
-            self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
-            self.evict_range(0..u32::MAX, Reason::Removed)
-        });
+        self.empty();
         // While a snapshot keeps some of it, passes must find it.
-        if emptied.is_ok() && self.gone() {
+        if self.gone() {
             self.shared.forget(self.id);
         }
         Ok(())
+    }
+
+    /// Evicts everything from a removed film, as far as there is room for the versions.
+    pub(crate) fn empty(&self) {
+        let Ok(nodes) = self.nodes_to_evict() else { return };
+        // From here on nothing is published.
+        self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
+        let emptied = self.evict_range(0..u32::MAX, Reason::Removed).is_ok();
+        self.emptied.store(emptied, Ordering::Relaxed);
     }
 }
 

@@ -292,7 +292,7 @@ impl<R: Reclaim> Film<R> {
     /// The nodes of a version in which something goes. They may use the headroom; should even
     /// that be in limbo, a pass may bring it back.
     pub(crate) fn nodes_to_evict(&self) -> Result<crate::table::publish::Nodes<'_, R>> {
-        let mut tries = PATIENCE;
+        let mut tries = 16;
         loop {
             match self.table.nodes(Purpose::Evict) {
                 Ok(nodes) => return Ok(nodes),
@@ -303,7 +303,10 @@ impl<R: Reclaim> Film<R> {
                 Err(Refused::Budget) if tries > 0 => {
                     tries -= 1;
                     self.shared.memory.take_back_returned();
-                    self.shared.pass_all();
+                    if !self.shared.pass_all() {
+                        // Another thread may have the pass, and what it is about to free.
+                        std::thread::yield_now();
+                    }
                 }
                 Err(Refused::Budget) => return Err(self.shared.exhausted(self.table.node_bytes())),
             }

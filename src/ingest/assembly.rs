@@ -5,7 +5,7 @@
 //! never written again. What is written may be read while the rest still arrives.
 //!
 //! The first block reserves the whole piece (invariant 2), so later ones never fail for memory.
-//! The maps of ranges have room for [`FRAGMENTS`] disjoint claims, reserved with the piece.
+//! The maps of ranges have room for a number of disjoint claims, reserved with the piece.
 //!
 //! Hashing while bytes arrive: the hasher is a token. Who takes it hashes what is written in
 //! order, without a lock, and puts it back; who finds it gone goes on. Who completes the piece
@@ -26,19 +26,21 @@ use crate::memory::{Buffer, Memory, State};
 use crate::read::held::Held;
 use crate::sync::{AtomicBool, AtomicU32, Counter, Mutex, Ordering, lock};
 
-/// Disjoint byte ranges that an assembly can remember.
-pub(crate) const FRAGMENTS: usize = 1024;
+/// Disjoint byte ranges that an assembly of `len` bytes can remember: one for each 8 KiB, for
+/// blocks are rarely smaller, but at least 128 and at most 1,024.
+fn fragments(len: u32) -> usize {
+    (len as usize / 8192).clamp(128, 1024)
+}
 
 /// Bytes that an assembly takes beside its piece: two maps of ranges, and what points to it.
 pub(crate) fn overhead(len: u32) -> usize {
-    let maps =
-        (fragments(len, FRAGMENTS) + fragments(len, 2 * FRAGMENTS)) * size_of::<Range<u32>>();
+    let maps = (possible(len, 1) + possible(len, 2)) * size_of::<Range<u32>>();
     crate::memory::budget::rounded(maps + size_of::<Assembly>() + 512)
 }
 
-/// Disjoint ranges that are possible in a piece, up to `limit`.
-fn fragments(len: u32, limit: usize) -> usize {
-    (len as usize / 2 + 1).min(limit)
+/// Disjoint ranges that are possible in a piece, up to so many times what is remembered.
+fn possible(len: u32, times: usize) -> usize {
+    (len as usize / 2 + 1).min(times * fragments(len))
 }
 
 struct Map {
@@ -97,8 +99,8 @@ impl Assembly {
         memory: &Arc<Memory>,
         now: u64,
     ) -> Result<Self> {
-        let map = |limit| Ranges::with_capacity(fragments(len, limit));
-        let maps = map(FRAGMENTS).and_then(|claimed| Ok((claimed, map(2 * FRAGMENTS)?)));
+        let map = |times| Ranges::with_capacity(possible(len, times));
+        let maps = map(1).and_then(|claimed| Ok((claimed, map(2)?)));
         let (claimed, written) = maps.inspect_err(|_| {
             memory.budget.release(overhead(len), State::Assembling);
         })?;
@@ -144,7 +146,7 @@ impl Assembly {
                         let claimed = map.claimed.insert(gap.clone());
                         claimed.map_err(|_| Error::TooFragmented {
                             piece: self.piece,
-                            limit: FRAGMENTS as u32,
+                            limit: possible(self.len, 1) as u32,
                         })?;
                         gap
                     }

@@ -248,7 +248,8 @@ impl<R: Reclaim> Storage<R> {
     /// - [`Error::PieceOutOfRange`], [`Error::BlockOutOfRange`] for what the film does not have.
     /// - [`Error::BudgetExhausted`], [`Error::AssembliesFull`], [`Error::ShareExhausted`] from the
     ///   first block, if there is no room.
-    /// - [`Error::TooFragmented`] if the piece would lie in over 1,024 disjoint parts.
+    /// - [`Error::TooFragmented`] if the piece would lie in too many disjoint parts: 128 can
+    ///   always be, and one for each 8 KiB of the piece, up to 1,024.
     /// - [`Error::VerifyFailed`] if the piece is complete and wrong: it was dropped.
     /// - [`Error::NotOpen`] if the piece was abandoned or dropped while this block was written.
     /// - [`Error::BudgetExhausted`] from the last block if stalled snapshots leave no room for a

@@ -204,7 +204,8 @@ impl<R: Reclaim> Player<R> {
         if self.closed {
             return Err(Error::Dropped);
         }
-        self.storage.film.usable()?;
+        // Not `usable`: after an abort what is present stays readable.
+        self.storage.film.known()?;
         let (layout, at) = (self.storage.film.layout(), self.position());
         if at >= self.playhead.end() {
             return Ok(None);
