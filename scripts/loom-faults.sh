@@ -48,6 +48,7 @@ torn_reserve            budget_reservation::two_reservers_and_a_release 3
 no_register_fence       wait_against_publish::wakers 3
 no_wake_fence           wait_against_publish::wakers 3
 no_published_fence      wait_against_publish::publish 2
+relaxed_span            retire_against_snapshot::another_window 4
 no_recheck              writers_against_snapshot::no_record_is_lost 2
 no_writer_announcement  writers_against_snapshot::two_writers 2
 FAULTS

@@ -131,3 +131,26 @@ fn window() {
         settle(film);
     });
 }
+
+/// A lane is used again, with another window: a pass that finds the root of the first snapshot
+/// and already the window of the second may free what the first looked at, and then comes after
+/// its last look.
+#[test]
+fn another_window() {
+    check("retire_against_snapshot, another window", 3, || {
+        let film = Film::<Interval>::new(1 << 20, 4);
+        publish(&film, 0, 7);
+        let reader = Reader::new(&film);
+        let reader = thread::spawn(move || {
+            let snapshot = reader.try_snapshot(0, 1).unwrap();
+            let expected = (snapshot.version() == 1).then_some((0, [7; LEN]));
+            assert_eq!(snapshot.get(0), expected);
+            drop(snapshot);
+            drop(reader.try_snapshot(2, 3));
+        });
+        assert!(film.unpublish(0));
+        film.pass();
+        reader.join().unwrap();
+        settle(film);
+    });
+}

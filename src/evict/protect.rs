@@ -1,7 +1,7 @@
 //! What should stay: the windows of the players, reserved pieces, explicit look-behind.
 //!
 //! Duty: invariant 2. Protection is an order of preference, never a veto. An eviction takes a
-//! [`View`] of what is protected now and asks it for each candidate's [`Class`].
+//! [`View`] of what is protected now and asks it for each candidate's [`Protection`].
 //!
 //! The lists change rarely and are read often: arc-swap. A playhead's position changes often: an
 //! atomic of its own, written by its player alone (Relaxed: it is a hint, and orders nothing).
