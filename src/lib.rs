@@ -43,7 +43,9 @@
 //!    reserved before it is allocated. In need, in this order: what handles returned and what is
 //!    pooled, what has passed its grace period, eviction by policy; then a caller that may wait
 //!    waits until its deadline, and one that may not gets [`Error::BudgetExhausted`]. Lowering
-//!    the budget binds new reservations at once. Not counted is what a user's own objects take:
+//!    the budget binds new reservations at once; evictions alone, which need the nodes of a new
+//!    version before they free those of the old one, may still use what was kept for them, never
+//!    above what bound before, and follow what is resident down to the new limit. Not counted is what a user's own objects take:
 //!    handles, readers (a line of lanes each), players, waits.
 //! 2. Protection is an order of preference, never a veto. Pinned pieces go last, for they free
 //!    nothing. The first block of a piece reserves the whole piece; assemblies together take at

@@ -195,13 +195,9 @@ impl<R: Reclaim> Shared<R> {
         best: &mut Option<Victim<R>>,
     ) {
         let view = film.protections.view(&film.layout(), self.clock.now());
-        let domain = &film.table.domain;
-        domain.with_lane(|lane| {
-            // SAFETY: the lane is this call's, and idle; it is left below.
-            let root =
-                unsafe { domain.scheme.enter(&lane.announcement, &film.table.root, Span::ALL) };
+        film.with_version(Span::ALL, |root| {
             let hand = film.hand.load(Ordering::Relaxed);
-            // SAFETY: announced, so the version and all it shows is alive.
+            // SAFETY: here and below: announced, so the version and all it shows is alive.
             let version = unsafe { root.head() }.number;
             // SAFETY: as above.
             let pieces = unsafe { root.pieces_from(hand) };
@@ -217,14 +213,13 @@ impl<R: Reclaim> Shared<R> {
                 }
                 let Some(rank) = rank.filter(|rank| futile || !rank.futile) else { continue };
                 if best.as_ref().is_none_or(|b| rank < b.rank) {
+                    // Only numbers and an address to compare outlive the announcement.
                     *best = Some(Victim { film: Arc::clone(film), piece, shown, rank });
                 }
             }
             if let Some(last) = last {
                 film.hand.store(last.wrapping_add(1), Ordering::Relaxed);
             }
-            // SAFETY: announced above; only numbers and an address to compare are kept.
-            unsafe { R::leave(&lane.announcement) };
         });
     }
 
