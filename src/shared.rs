@@ -156,6 +156,7 @@ impl<R: Reclaim> Shared<R> {
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
                 continue;
             }
+            self.expire_assemblies();
             self.pass_all();
             let over = budget.resident().saturating_sub(budget.limit());
             if over == 0 {
@@ -167,7 +168,7 @@ impl<R: Reclaim> Shared<R> {
             if coming >= over && !R::PRECISE {
                 return false;
             }
-            if !matches!(self.evict_one(&need, coming < over), Ok(true)) {
+            if !matches!(self.evict_one(&need, coming < over), Ok(1..)) {
                 return false;
             }
         }

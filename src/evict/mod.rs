@@ -32,12 +32,15 @@ use protect::{Protection, View};
 const SAMPLE: usize = 32;
 /// Times that a caller looks again for memory that other threads are about to give back.
 const PATIENCE: u32 = 3;
+/// Pieces, and times what it needs, that a caller evicts before it gives up.
+const ENOUGH: usize = 16;
 
 /// The least valuable piece that was found.
 struct Victim<R: Reclaim> {
     film: Arc<Film<R>>,
     piece: u32,
     shown: PieceRef,
+    size: usize,
     rank: Rank,
 }
 
@@ -71,6 +74,7 @@ impl<R: Reclaim> Shared<R> {
         mut attempt: impl FnMut() -> Result<T, Refused>,
     ) -> Result<T> {
         let mut patience = PATIENCE;
+        let (mut evicted, mut victims) = (0, 0);
         loop {
             match attempt() {
                 Ok(got) => return Ok(got),
@@ -104,14 +108,22 @@ impl<R: Reclaim> Shared<R> {
             }
             let stuck = limbo + self.memory.budget.state(State::Held);
             let futile = need.patient && stuck < need.bytes as u64;
+            // Evicted in vain, time and again: a pass is parked, or others take it all. Content is
+            // worth more than one more try.
+            if victims > ENOUGH && evicted > ENOUGH * need.bytes {
+                return Err(self.exhausted(need.bytes));
+            }
             match self.evict_one(need, futile) {
-                Ok(true) => {}
+                Ok(bytes @ 1..) => {
+                    evicted += bytes;
+                    victims += 1;
+                }
                 // A thread that was parked inside a short snapshot may be all that is in the way.
-                Ok(false) | Err(_) if patience > 0 => {
+                Ok(0) | Err(_) if patience > 0 => {
                     patience -= 1;
                     std::thread::yield_now();
                 }
-                Ok(false) | Err(_) => return Err(self.exhausted(need.bytes)),
+                Ok(0) | Err(_) => return Err(self.exhausted(need.bytes)),
             }
         }
     }
@@ -141,19 +153,20 @@ impl<R: Reclaim> Shared<R> {
         any
     }
 
-    /// Evicts the least valuable piece; whether there was one.
-    pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<bool> {
+    /// Evicts the least valuable piece; its bytes, or 0 if there was none.
+    pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<usize> {
         // A claim that is lost to another thread means another victim; that thread made room.
         for _ in 0..64 {
-            let Some(victim) = self.choose(need.only, futile) else { return Ok(false) };
+            let Some(victim) = self.choose(need.only, futile) else { return Ok(0) };
             let wanted = |piece, shown| piece == victim.piece && shown == victim.shown;
             let count = victim.film.evict_from(leaf_of(victim.piece), 1, need.reason, wanted)?;
             if count > 0 {
                 victim.film.table.pass();
-                return Ok(true);
+                self.memory.budget.settle();
+                return Ok(victim.size);
             }
         }
-        Ok(true)
+        Ok(need.bytes.max(1))
     }
 
     /// Looks for the least valuable piece.
@@ -214,7 +227,8 @@ impl<R: Reclaim> Shared<R> {
                 let Some(rank) = rank.filter(|rank| futile || !rank.futile) else { continue };
                 if best.as_ref().is_none_or(|b| rank < b.rank) {
                     // Only numbers and an address to compare outlive the announcement.
-                    *best = Some(Victim { film: Arc::clone(film), piece, shown, rank });
+                    let size = header.size();
+                    *best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });
                 }
             }
             if let Some(last) = last {

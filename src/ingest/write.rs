@@ -39,7 +39,7 @@ impl<R: Reclaim> Film<R> {
                 return Ok(());
             }
             let own = Need { only: Some(self), ..self.need(size, true) };
-            if size as u64 > share || !self.shared.evict_one(&own, true)? {
+            if size as u64 > share || self.shared.evict_one(&own, true)? == 0 {
                 return Err(Error::ShareExhausted { needed: size as u64, share, used });
             }
         }
@@ -159,9 +159,10 @@ impl<R: Reclaim> Film<R> {
         }
         // Whoever has the buffer publishes; another one, or whoever dropped it, was first.
         let Some(buffer) = assembly.take_buffer() else {
+            // It may yet fail for want of memory, and be put back: only what is there is published.
             self.known()?;
             let piece = assembly.piece;
-            return if assembly.dropped() { Err(Error::NotOpen { piece }) } else { Ok(()) };
+            return if self.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) };
         };
         match self.publish(assembly.piece, buffer) {
             Ok(_) => {

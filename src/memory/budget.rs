@@ -31,7 +31,7 @@ pub(crate) struct Budget {
     ledger: AtomicU64,
     /// Units that only an eviction may take: without room for a new root and leaf nothing could
     /// be evicted from a full cache.
-    headroom: AtomicU64,
+    headroom: Counter,
     /// After the limit was lowered: units up to which evictions may still go, which need new
     /// nodes before they free old ones. Follows what is resident down to the limit.
     ceiling: AtomicU64,
@@ -61,7 +61,7 @@ impl Budget {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             ledger: AtomicU64::new(limit_units(limit) << 32),
-            headroom: AtomicU64::new(0),
+            headroom: Counter::default(),
             ceiling: AtomicU64::new(0),
             assemblies: AtomicUsize::new(0),
             states: Default::default(),
@@ -95,20 +95,23 @@ impl Budget {
         self.settle();
     }
 
-    /// Lowers the ceiling to what is resident, and what evictions need beside it.
+    /// Lowers the ceiling to what is resident, and what evictions need beside it; to nothing
+    /// once data is back below the headroom of the limit.
     pub(crate) fn settle(&self) {
-        let (_, resident) = split(self.ledger.load(Ordering::Relaxed));
-        let headroom = self.headroom.load(Ordering::Relaxed);
-        self.ceiling.fetch_min(resident + headroom, Ordering::Relaxed);
+        let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
+        let headroom = self.headroom.get();
+        let down = resident <= limit.saturating_sub(headroom);
+        let ceiling = if down { 0 } else { resident + headroom };
+        self.ceiling.fetch_min(ceiling, Ordering::Relaxed);
     }
 
     /// Keeps so many bytes for evictions.
     pub(crate) fn set_headroom(&self, bytes: usize) {
-        self.headroom.store(units(rounded(bytes)), Ordering::Relaxed);
+        self.headroom.set(units(rounded(bytes)));
     }
 
     pub(crate) fn headroom(&self) -> u64 {
-        self.headroom.load(Ordering::Relaxed) * UNIT as u64
+        self.headroom.get() * UNIT as u64
     }
 
     /// Bytes that data may use at the present limit.
@@ -118,27 +121,34 @@ impl Budget {
 
     /// Whether more is resident than data may use.
     pub(crate) fn over(&self) -> bool {
-        self.resident() > self.room_for_data()
+        let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
+        resident > limit.saturating_sub(self.headroom.get())
     }
 
     /// Takes `bytes` (whole units) into `state`, or nothing; leaves the headroom. Lock-free: a
     /// step is repeated only because another thread's reservation or release went through.
     pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
-        let headroom = self.headroom.load(Ordering::Relaxed);
-        self.reserve_below(|limit| limit.saturating_sub(headroom), bytes, state)
+        let headroom = self.headroom.get();
+        self.reserve_below(|limit, _| limit.saturating_sub(headroom), bytes, state)
     }
 
     /// As `reserve`, out of the headroom as well, and up to the ceiling: for what makes room.
     pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
-        let ceiling = self.ceiling.load(Ordering::Relaxed);
-        self.reserve_below(|limit| limit.max(ceiling), bytes, state)
+        let headroom = self.headroom.get();
+        let bound = |limit: u64, resident: u64| {
+            if resident <= limit.saturating_sub(headroom) {
+                return limit;
+            }
+            limit.max(self.ceiling.load(Ordering::Relaxed))
+        };
+        self.reserve_below(bound, bytes, state)
     }
 
-    fn reserve_below(&self, bound: impl Fn(u64) -> u64, bytes: usize, state: State) -> bool {
+    fn reserve_below(&self, bound: impl Fn(u64, u64) -> u64, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
         if cfg!(fault = "torn_reserve") {
             let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
-            let fits = resident + wanted <= bound(limit);
+            let fits = resident + wanted <= bound(limit, resident);
             if fits {
                 self.ledger.fetch_add(wanted, Ordering::Relaxed);
             }
@@ -146,7 +156,7 @@ impl Budget {
         }
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
-            (resident + wanted <= bound(limit)).then_some(now + wanted)
+            (resident + wanted <= bound(limit, resident)).then_some(now + wanted)
         });
         let Ok(before) = taken else { return false };
         self.peak.raise_to((split(before).1 + wanted) * UNIT as u64);
@@ -276,6 +286,11 @@ mod tests {
         budget.release(384, State::Assembling);
         budget.settle();
         assert!(budget.reserve_to_evict(128, State::Table));
+        assert!(!budget.reserve_to_evict(128, State::Table));
+        // Once down, the limit is all there is.
+        budget.release(512, State::Assembling);
+        budget.settle();
+        assert!(budget.reserve_to_evict(256, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
     }
 

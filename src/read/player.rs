@@ -170,6 +170,10 @@ impl<R: Reclaim> Player<R> {
     pub fn seek_to(&mut self, position: u64) {
         self.wait = None;
         self.playhead.move_to(position);
+        if self.playhead.end() != u64::MAX {
+            // The window ahead was fitted to what was left up to the limit.
+            self.storage.film.shared.fit_windows();
+        }
         self.storage.film.demand.recheck(&self.storage.film);
     }
 
@@ -177,6 +181,9 @@ impl<R: Reclaim> Player<R> {
     /// for a reader who knows how much he wants. `u64::MAX` for no limit, as at first.
     pub fn limit(&mut self, end: u64) {
         self.playhead.end_at(end);
+        if self.position() >= end {
+            self.wait = None;
+        }
         self.storage.film.shared.fit_windows();
         self.storage.film.demand.recheck(&self.storage.film);
     }
@@ -228,6 +235,8 @@ impl<R: Reclaim> Player<R> {
         film.demand.await_grown(&mut self.grown, cx.waker());
         let place = self.place();
         if matches!(place, Ok(None)) && !self.storage.film.ended() {
+            // What is present stays readable after an abort, but nothing will come any more.
+            self.storage.film.usable()?;
             return Poll::Pending;
         }
         Poll::Ready(place)

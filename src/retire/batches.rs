@@ -47,12 +47,12 @@ impl Batches {
         Some(flag)
     }
 
-    /// The flag that is waited for, at the 1st, 2nd, 4th, 8th ... pass that finds it down: for a
-    /// library that may have put it aside.
-    pub(super) fn again(&mut self) -> Option<Flag> {
+    /// The flag that is waited for, at the 1st, 2nd, 4th, 8th ... pass that finds it down, or
+    /// `now`: for a library that may have put it aside.
+    pub(super) fn again(&mut self, now: bool) -> Option<Flag> {
         let (flag, _, passes) = self.waiting.as_mut()?;
         *passes = passes.saturating_add(1);
-        passes.is_power_of_two().then(|| flag.clone())
+        (now || passes.is_power_of_two()).then(|| flag.clone())
     }
 
     /// Frees the batch whose flag is up; whether it was.

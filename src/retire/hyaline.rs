@@ -95,11 +95,11 @@ impl Scheme for Hyaline {
     ) {
         // SAFETY: the caller's contract, here and below.
         unsafe { limbo.add(fresh) };
-        while let Some(flag) = limbo.start().or_else(|| limbo.again()) {
-            let active = lines.lanes().filter(|lane| !Self::is_idle(&lane.announcement)).count();
+        let active = || lines.lanes().filter(|lane| !Self::is_idle(&lane.announcement)).count();
+        while let Some(flag) = limbo.start().or_else(|| limbo.again(active() == 0)) {
             let guard = self.collector.enter();
             let mut flag = Some(flag);
-            for _ in 0..active + 2 {
+            for _ in 0..active() + 2 {
                 let marker = Box::into_raw(Box::new(Marker(flag.take())));
                 // SAFETY: a fresh marker that nobody else reaches; `reclaim` suits it.
                 unsafe { guard.defer_retire(marker, reclaim) };

@@ -25,7 +25,7 @@ use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
 use crate::retire::{Lane, Lines, Outlook, Record, Scheme, Span};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering, Owned};
+use crate::sync::{AtomicPtr, AtomicU32, Counter, Ordering, Owned};
 
 /// What all storages of a cache share for reclamation.
 pub(crate) struct Domain<S: Scheme> {
@@ -74,7 +74,7 @@ pub(crate) struct Table<S: Scheme> {
     pub(super) due: AtomicU32,
     pub(super) pass: Owned<Pass<S>>,
     /// Bytes unpublished since the last pass: says when the next one is due.
-    pub(super) unswept: AtomicU64,
+    pub(super) unswept: Counter,
     /// Pieces and nodes that the last pass left in limbo.
     pub(super) in_limbo: Counter,
     /// Pieces born at or before a version, within the span beside it, are shown by a stalled
@@ -141,7 +141,7 @@ impl<S: Scheme> Table<S> {
             spare: Shelf::new(4),
             due: AtomicU32::new(0),
             pass: Owned::new(Pass { collected: 0, limbo: S::Limbo::default() }),
-            unswept: AtomicU64::new(0),
+            unswept: Counter::default(),
             in_limbo: Counter::default(),
             stalled: Default::default(),
         })
@@ -253,7 +253,7 @@ impl<S: Scheme> Table<S> {
         if matches!(outcome, Published::Done(_)) {
             nodes.used(true);
             self.memory.budget.transfer(size, State::Assembling, State::Published);
-            self.unswept.fetch_add(self.node_bytes() as u64, Ordering::Relaxed);
+            self.unswept.add(self.node_bytes() as u64);
         } else {
             // SAFETY: not installed, so the owner's share and the one just taken are still here.
             unsafe {
@@ -324,7 +324,7 @@ impl<S: Scheme> Table<S> {
         };
         self.leave(lane); // W5
         nodes.used(leaf_used);
-        self.unswept.fetch_add((bytes + self.node_bytes()) as u64, Ordering::Relaxed);
+        self.unswept.add((bytes + self.node_bytes()) as u64);
     }
 
     /// Installs a version in which nothing is published any more; idempotent.

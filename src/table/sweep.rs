@@ -18,7 +18,7 @@ use crate::sync::Ordering;
 impl<S: Scheme> Table<S> {
     /// Whether enough was unpublished since the last pass to make one; nodes alone weigh little.
     pub(crate) fn pass_is_due(&self, worth: usize) -> bool {
-        self.unswept.load(Ordering::Relaxed) >= worth as u64
+        self.unswept.get() >= worth as u64
     }
 
     /// Collects what has passed its grace period (W6 to W9); whether anything had. The caller
@@ -31,7 +31,7 @@ impl<S: Scheme> Table<S> {
         }
         let mut freed = false;
         loop {
-            let unswept = self.unswept.load(Ordering::Relaxed);
+            let unswept = self.unswept.get();
             // W7. Acquire: pairs with W4.
             let current = self.root.load(order::W7);
             // A table's root is never null.
@@ -57,7 +57,7 @@ impl<S: Scheme> Table<S> {
                 });
             }
             // Not to 0: what was unpublished after W7 is for the next pass.
-            self.unswept.fetch_sub(unswept, Ordering::Relaxed);
+            self.unswept.sub(unswept);
             // W9.
             let came = self.due.swap(0, order::W9);
             if came == 1 || cfg!(fault = "no_recheck") || self.due.fetch_add(1, order::W6) != 0 {
@@ -74,7 +74,7 @@ impl<S: Scheme> Table<S> {
     /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
     /// stalled snapshot keeps something.
     pub(crate) fn has_limbo(&self) -> bool {
-        self.unswept.load(Ordering::Relaxed) > 0 || self.in_limbo.get() > 0
+        self.unswept.get() > 0 || self.in_limbo.get() > 0
     }
 
     /// Whether a stalled snapshot shows that piece, as of the last pass. A hint.
