@@ -6,7 +6,10 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A model that takes longer is stopped, and says so; `LOOM_MAX_DURATION` (seconds) overrides it.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Explores every interleaving of `model` with at most `bound` preemptions, or as many as
 /// `LOOM_MAX_PREEMPTIONS` says.
@@ -14,6 +17,7 @@ pub fn check(name: &str, bound: usize, model: impl Fn() + Send + Sync + 'static)
     let mut builder = loom::model::Builder::new();
     let bound = *builder.preemption_bound.get_or_insert(bound);
     builder.max_branches = 20_000;
+    let longest = *builder.max_duration.get_or_insert(LONGEST);
     let executions = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&executions);
     let started = Instant::now();
@@ -23,10 +27,12 @@ pub fn check(name: &str, bound: usize, model: impl Fn() + Send + Sync + 'static)
         model();
     });
     let count = executions.load(Ordering::Relaxed);
-    let took = started.elapsed().as_secs_f64();
+    let took = started.elapsed();
+    let ended = if took < longest { "all clean" } else { "clean, but stopped before the end" };
+    let took = took.as_secs_f64();
     // Not by `println!`, whose output the test harness keeps to itself.
     let _ = writeln!(
         std::io::stderr(),
-        "loom: {name}: {count} executions at bound {bound} in {took:.1} s, all clean"
+        "loom: {name}: {count} executions at bound {bound} in {took:.1} s, {ended}"
     );
 }
