@@ -272,6 +272,9 @@ impl<R: Reclaim> Film<R> {
 impl<R: Reclaim> Drop for Film<R> {
     fn drop(&mut self) {
         self.assemblies.clear(&self.shared.memory);
-        self.shared.release_segments(self.layout.load().heap_bytes(), 0);
+        // First freed, then given back.
+        let bytes = self.layout.load().heap_bytes();
+        drop(self.layout.swap(Arc::new(Layout::segments())));
+        self.shared.release_segments(bytes, 0);
     }
 }

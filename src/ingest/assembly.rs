@@ -75,8 +75,8 @@ pub(crate) struct Assembly {
     hashing: Mutex<Hashing>,
     /// Milliseconds on the cache's clock.
     pub(crate) progress: Counter,
-    memory: Arc<Memory>,
-    overhead: usize,
+    /// The last field, for it must be dropped after the maps that it stands for.
+    charge: Charge,
 }
 
 /// What a block did to its piece.
@@ -126,8 +126,7 @@ impl Assembly {
                 None => Hashing::Whole,
             }),
             progress,
-            memory: Arc::clone(memory),
-            overhead: overhead(len),
+            charge: Charge { memory: Arc::clone(memory), bytes: overhead(len) },
         })
     }
 
@@ -285,13 +284,19 @@ impl Assembly {
     /// Bytes that the budget counts for it.
     pub(crate) fn size(&self) -> usize {
         // SAFETY: alive by this assembly's share.
-        unsafe { self.payload.size() + self.overhead }
+        unsafe { self.payload.size() + self.charge.bytes }
     }
 }
 
-impl Drop for Assembly {
+/// Gives back what was reserved beside the piece.
+struct Charge {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
     fn drop(&mut self) {
-        self.memory.budget.release(self.overhead, State::Assembling);
+        self.memory.budget.release(self.bytes, State::Assembling);
     }
 }
 
