@@ -188,12 +188,6 @@ impl<R: Reclaim> Cache<R> {
             .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;
         let changing = lock(&shared.changing);
         let mut slots = shared.directory.load().slots.clone();
-        // A film whose removal could not be finished is gone once it is empty.
-        for (_, slot) in &mut slots {
-            if let Some(film) = slot.take_if(|film| film.gone()) {
-                shared.past_evictions.add(film.evictions.get());
-            }
-        }
         // A slot whose generations are used up stays empty.
         let free = slots.iter().position(|(last, film)| film.is_none() && *last < u32::MAX);
         let index = free.unwrap_or(slots.len());

@@ -149,8 +149,7 @@ impl<R: Reclaim> Shared<R> {
     pub(crate) fn shrink_now(&self) -> bool {
         let budget = &self.memory.budget;
         loop {
-            budget.settle();
-            if budget.resident() <= budget.limit() {
+            if budget.settle() {
                 return true;
             }
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
@@ -158,9 +157,9 @@ impl<R: Reclaim> Shared<R> {
             }
             self.expire_assemblies();
             self.pass_all();
-            let over = budget.resident().saturating_sub(budget.limit());
+            let over = budget.resident().saturating_sub(budget.room_for_data());
             if over == 0 {
-                return true;
+                continue;
             }
             // What is on its way need not be evicted for.
             let coming = budget.state(State::Limbo) + budget.state(State::Held);

@@ -96,13 +96,15 @@ impl Budget {
     }
 
     /// Lowers the ceiling to what is resident, and what evictions need beside it; to nothing
-    /// once data is back below the headroom of the limit.
-    pub(crate) fn settle(&self) {
+    /// once data is back below the headroom of the limit. Whether it is: from then on nothing
+    /// comes above the limit.
+    pub(crate) fn settle(&self) -> bool {
         let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
         let headroom = self.headroom.get();
         let down = resident <= limit.saturating_sub(headroom);
         let ceiling = if down { 0 } else { resident + headroom };
         self.ceiling.fetch_min(ceiling, Ordering::Relaxed);
+        down
     }
 
     /// Keeps so many bytes for evictions.
@@ -139,7 +141,11 @@ impl Budget {
             if resident <= limit.saturating_sub(headroom) {
                 return limit;
             }
-            limit.max(self.ceiling.load(Ordering::Relaxed))
+            match self.ceiling.load(Ordering::Relaxed) {
+                // The limit fell again just when the ceiling was taken away.
+                0 if resident > limit => resident + headroom,
+                ceiling => limit.max(ceiling),
+            }
         };
         self.reserve_below(bound, bytes, state)
     }
