@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::{KIB, MIB, PATIENCE, block_on, cache, film, of, read, schemes};
-use lookbehind::{Extent, PlayerConfig, Progress, Reclaim, Storage};
+use lookbehind::{Error, Extent, PlayerConfig, Reclaim, Storage};
 
 const LEN: usize = 16 * KIB;
 const BLOCK: usize = 4 * KIB;
@@ -19,12 +19,15 @@ fn fetch<R: Reclaim>(film: &Storage<R>) {
     let mut wanted = film.wanted();
     while let Some(fetch) = wanted.next_blocking() {
         let piece = fetch.piece();
-        for (number, block) in of(piece, LEN).chunks(BLOCK).enumerate() {
-            match film.write_wait(piece, (number * BLOCK) as u32, block, PATIENCE) {
-                Ok(Progress::Complete) => film.commit(piece).unwrap(),
-                Ok(_) => {}
-                // Dropped for one that is wanted more: it will be offered again.
-                Err(_) => break,
+        let blocks = of(piece, LEN);
+        let mut blocks = blocks.chunks(BLOCK).zip((0..).step_by(BLOCK));
+        let write = |(block, at)| film.write_wait(piece, at, block, PATIENCE);
+        // Dropped for one that is wanted more, before or after its last block: offered again.
+        if blocks.all(|block| write(block).is_ok()) {
+            match block_on(film.commit_async(piece, Some(PATIENCE))) {
+                Ok(()) | Err(Error::NotOpen { .. } | Error::Incomplete { .. }) => {}
+                Err(Error::UnknownStorage { .. }) => {}
+                Err(other) => panic!("piece {piece}: {other}"),
             }
         }
     }
