@@ -1,4 +1,4 @@
-//! The one switch between the primitives of `std` and those of loom.
+//! The one switch between the primitives of `std`, of loom and of shuttle.
 //!
 //! Everything whose order between threads matters is taken from here, so that the code that
 //! ships is the code that is model-checked. The switch changes which primitive is used, never
@@ -6,17 +6,18 @@
 //! safety rests on reads them, and modelling them would only multiply the executions.
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{
+use loom as primitives;
+#[cfg(shuttle)]
+use shuttle as primitives;
+#[cfg(not(any(loom, shuttle)))]
+use std as primitives;
+
+pub(crate) use primitives::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
-#[cfg(loom)]
-pub(crate) use loom::sync::{Mutex, MutexGuard};
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
-#[cfg(not(loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use primitives::sync::{Mutex, MutexGuard};
+/// Lets another thread go first, where a step is repeated until it has come further.
+pub(crate) use primitives::thread::yield_now;
 
 use std::sync::PoisonError;
 

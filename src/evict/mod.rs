@@ -21,7 +21,7 @@ use crate::memory::piece::PieceRef;
 use crate::memory::{Purpose, Refused, State};
 use crate::retire::{Reclaim, Span};
 use crate::shared::Shared;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, yield_now};
 use crate::table::publish::Claim;
 use crate::table::version::leaf_of;
 use observe::{Eviction, Reason};
@@ -99,7 +99,7 @@ impl<R: Reclaim> Shared<R> {
             if coming >= need.bytes as u64 {
                 if patience > 0 {
                     patience -= 1;
-                    std::thread::yield_now();
+                    yield_now();
                     continue;
                 }
                 if !R::PRECISE {
@@ -121,7 +121,7 @@ impl<R: Reclaim> Shared<R> {
                 // A thread that was parked inside a short snapshot may be all that is in the way.
                 Ok(0) | Err(_) if patience > 0 => {
                     patience -= 1;
-                    std::thread::yield_now();
+                    yield_now();
                 }
                 Ok(0) | Err(_) => return Err(self.exhausted(need.bytes)),
             }
@@ -314,7 +314,7 @@ impl<R: Reclaim> Film<R> {
                     self.shared.memory.take_back_returned();
                     if !self.shared.pass_all() {
                         // Another thread may have the pass, and what it is about to free.
-                        std::thread::yield_now();
+                        yield_now();
                     }
                 }
                 Err(Refused::Budget) => return Err(self.shared.exhausted(self.table.node_bytes())),
