@@ -56,9 +56,7 @@ impl Wakers {
         drop(registered);
         drop(old);
         // Pairs with the fence in `wake_all`.
-        if !cfg!(fault = "no_register_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
     }
 
     /// Forgets a registration; does nothing for one that was woken.
@@ -80,9 +78,7 @@ impl Wakers {
     /// Wakes everyone who registered before, after what they wait for was made visible.
     pub(crate) fn wake_all(&self) {
         // Pairs with the fence in `register`.
-        if !cfg!(fault = "no_wake_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         if self.is_empty() {
             return;
         }

@@ -152,14 +152,6 @@ impl Budget {
 
     fn reserve_below(&self, bound: impl Fn(u64, u64) -> u64, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
-        if cfg!(fault = "torn_reserve") {
-            let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
-            let fits = resident + wanted <= bound(limit, resident);
-            if fits {
-                self.ledger.fetch_add(wanted, Ordering::Relaxed);
-            }
-            return fits;
-        }
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
             (resident + wanted <= bound(limit, resident)).then_some(now + wanted)

@@ -137,7 +137,7 @@ impl Memory {
             return false;
         }
         // Acquire: pairs with the Release push in `hand_back`, which wrote the link.
-        let mut next = self.returned.swap(std::ptr::null_mut(), order::TAKE_BACK);
+        let mut next = self.returned.swap(std::ptr::null_mut(), Ordering::Acquire);
         let any = !next.is_null();
         while let Some(piece) = PieceRef::from_ptr(next) {
             // SAFETY: on the list, so nobody else owns the buffer; the link was written before
@@ -175,9 +175,7 @@ impl Memory {
             return;
         }
         // Pairs with the fence in `close`: the put is seen there, or `closed` is seen here.
-        if !cfg!(fault = "no_recycle_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
             while self.free_one_pooled() {}
         }
@@ -231,7 +229,7 @@ impl Memory {
             let pushed = self.returned.compare_exchange_weak(
                 head,
                 piece.as_ptr(),
-                order::HAND_BACK,
+                Ordering::Release,
                 Ordering::Relaxed,
             );
             match pushed {
@@ -240,9 +238,7 @@ impl Memory {
             }
         }
         // Pairs with the fence in `close`: the push is seen there, or `closed` is seen here.
-        if !cfg!(fault = "no_hand_back_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
             self.take_back_returned();
         }
@@ -253,9 +249,7 @@ impl Memory {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         // Pairs with the fences in `hand_back` and `recycle`.
-        if !cfg!(fault = "no_close_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         self.take_back_returned();
         while self.free_one_pooled() {}
     }
@@ -271,16 +265,6 @@ impl Memory {
     pub(crate) fn release_node(&self, bytes: usize) {
         self.budget.release(bytes, State::Table);
     }
-}
-
-/// Orderings that seeded faults weaken; see `retire::interval`.
-mod order {
-    use crate::sync::Ordering;
-
-    pub(super) const TAKE_BACK: Ordering =
-        if cfg!(fault = "relaxed_take_back") { Ordering::Relaxed } else { Ordering::Acquire };
-    pub(super) const HAND_BACK: Ordering =
-        if cfg!(fault = "relaxed_hand_back") { Ordering::Relaxed } else { Ordering::Release };
 }
 
 impl Buffer {

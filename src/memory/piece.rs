@@ -190,12 +190,10 @@ impl PieceRef {
     /// # Safety
     /// The share is the caller's, and not used afterwards.
     pub(crate) unsafe fn release(self) -> bool {
-        let release =
-            if cfg!(fault = "relaxed_share") { Ordering::Relaxed } else { Ordering::Release };
         // Release: what this share's owner read comes before the buffer's next use.
         // SAFETY: the caller's contract.
-        let before = unsafe { self.header().counts.refs.fetch_sub(1, release) };
-        if before == 1 && !cfg!(fault = "no_share_fence") {
+        let before = unsafe { self.header().counts.refs.fetch_sub(1, Ordering::Release) };
+        if before == 1 {
             // Pairs with the Release of every other share. Model: `held_against_evict`.
             fence(Ordering::Acquire);
         }

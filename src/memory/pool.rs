@@ -12,14 +12,6 @@
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
-/// Orderings that seeded faults weaken; see `retire::interval`.
-const TAKE: Ordering =
-    if cfg!(fault = "relaxed_take") { Ordering::Relaxed } else { Ordering::Acquire };
-const PUT: Ordering =
-    if cfg!(fault = "relaxed_put") { Ordering::Relaxed } else { Ordering::Release };
-const EMPTIED: Ordering =
-    if cfg!(fault = "relaxed_emptied") { Ordering::Relaxed } else { Ordering::Release };
-
 const PLACES: usize = if cfg!(loom) { 2 } else { 64 };
 
 pub(crate) struct Shelf<T> {
@@ -50,13 +42,13 @@ impl<T> Shelf<T> {
             let bit = 1 << place;
             unseen &= !bit;
             // Acquire: pairs with the Release in `put` that set the bit.
-            if self.full.fetch_and(!bit, TAKE) & bit == 0 {
+            if self.full.fetch_and(!bit, Ordering::Acquire) & bit == 0 {
                 continue;
             }
             let thing = self.places[place].load(Ordering::Relaxed);
             if fits(thing) {
                 // Release: the load above comes before the next owner's store to the place.
-                self.empty.fetch_or(bit, EMPTIED);
+                self.empty.fetch_or(bit, Ordering::Release);
                 return Some(thing);
             }
             self.full.fetch_or(bit, Ordering::Release);
@@ -77,7 +69,7 @@ impl<T> Shelf<T> {
             if self.empty.fetch_and(!bit, Ordering::Acquire) & bit != 0 {
                 self.places[place].store(thing, Ordering::Relaxed);
                 // Release: pairs with the Acquire in `take`.
-                self.full.fetch_or(bit, PUT);
+                self.full.fetch_or(bit, Ordering::Release);
                 return Ok(());
             }
         }

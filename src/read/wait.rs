@@ -69,9 +69,7 @@ impl Waits {
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(by_piece);
         // Pairs with the fences in `end` and `end_all`.
-        if !cfg!(fault = "no_wait_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
     }
 
     fn unregister(&self, piece: u32, waiter: &Arc<Waiter>) {
@@ -96,9 +94,7 @@ impl Waits {
     /// Ends the waits for one piece, after what ends them was made visible.
     pub(crate) fn end(&self, piece: u32, result: impl Fn() -> Result<Held>) {
         // Pairs with the fence in `register`.
-        if !cfg!(fault = "no_published_fence") {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }

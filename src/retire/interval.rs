@@ -71,12 +71,14 @@ impl Scheme for Interval {
     fn is_idle(lane: &Announced) -> bool {
         // Acquire: pairs with the Release in `leave`, for a snapshot may be dropped elsewhere.
         // Model: `retire_against_snapshot`, sent.
-        lane.root.load(order::IDLE).is_null()
+        lane.root.load(Ordering::Acquire).is_null()
     }
 
     #[inline(always)]
     unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, span: Span) -> RootRef {
-        lane.span.store(span.packed(), order::SPAN);
+        // Release: pairs with the Acquire of the scan. Model: `retire_against_snapshot`, another
+        // window.
+        lane.span.store(span.packed(), Ordering::Release);
         // SAFETY: the caller's contract.
         unsafe { self.renew(lane, root) }
     }
@@ -85,10 +87,13 @@ impl Scheme for Interval {
     unsafe fn renew(&self, lane: &Announced, root: &AtomicPtr<Root>) -> RootRef {
         let mut seen = root.load(Ordering::Relaxed); // R1
         loop {
-            lane.root.store(seen, order::R2);
-            fence_r3();
-            let now = root.load(order::R4);
-            if now == seen || cfg!(fault = "no_validation") {
+            // R2, Release: pairs with the scan's Acquire.
+            lane.root.store(seen, Ordering::Release);
+            // R3: pairs with the fence of W8.
+            fence(Ordering::SeqCst);
+            // R4, Acquire: pairs with W4.
+            let now = root.load(Ordering::Acquire);
+            if now == seen {
                 // SAFETY: a table's root is never null.
                 return unsafe { RootRef::from_ptr(now).unwrap_unchecked() };
             }
@@ -98,7 +103,8 @@ impl Scheme for Interval {
 
     #[inline(always)]
     unsafe fn leave(lane: &Announced) {
-        lane.root.store(std::ptr::null_mut(), order::LEAVE);
+        // Release: pairs with the Acquires of the scan and of `is_idle`.
+        lane.root.store(std::ptr::null_mut(), Ordering::Release);
     }
 
     unsafe fn collect(
@@ -117,7 +123,8 @@ impl Scheme for Interval {
                 _ => loose.push(record),
             });
         }
-        fence_w8();
+        // W8: pairs with R3.
+        fence(Ordering::SeqCst);
         // SAFETY: as above.
         unsafe {
             look_up(lines, &limbo.roots);
@@ -181,11 +188,12 @@ unsafe fn look_up(lines: &Lines<Interval>, roots: &List) {
         let mut count = 0;
         for lane in lanes.by_ref() {
             let announced = &lane.announcement;
-            let root = announced.root.load(order::SCAN);
+            // Acquire, here and of the span: pairs with the Releases of `enter`, R2 and `leave`.
+            let root = announced.root.load(Ordering::Acquire);
             if root.is_null() {
                 continue;
             }
-            chunk[count] = (root, Span::unpacked(announced.span.load(order::SCAN)));
+            chunk[count] = (root, Span::unpacked(announced.span.load(Ordering::Acquire)));
             count += 1;
             if count == CHUNK {
                 break;
@@ -220,7 +228,6 @@ unsafe fn holder(roots: &List, record: Record) -> Option<RootRef> {
     unsafe {
         let (born, span) = record.born();
         let died = record.link().with(|link| link.died);
-        let died = if cfg!(fault = "interval_off_by_one") { died - 1 } else { died };
         each_root(roots, |root| {
             let hull = root.head().keeps.with(|keeps| keeps.hull);
             (born..died).contains(&root.head().number)
@@ -243,34 +250,4 @@ unsafe fn each_root(roots: &List, mut wanted: impl FnMut(RootRef) -> bool) -> Op
         next = unsafe { record.link().with(|link| link.next) };
     }
     None
-}
-
-/// The orderings, each of which a seeded fault weakens (`--cfg fault="..."`): the models must
-/// then fail, or they have gone blind.
-mod order {
-    use crate::sync::Ordering;
-
-    const fn unless(weakened: bool, strong: Ordering) -> Ordering {
-        if weakened { Ordering::Relaxed } else { strong }
-    }
-
-    pub(super) const SPAN: Ordering = unless(cfg!(fault = "relaxed_span"), Ordering::Release);
-    pub(super) const R2: Ordering = unless(cfg!(fault = "relaxed_announce"), Ordering::Release);
-    pub(super) const R4: Ordering = unless(cfg!(fault = "relaxed_validate"), Ordering::Acquire);
-    pub(super) const LEAVE: Ordering = unless(cfg!(fault = "relaxed_leave"), Ordering::Release);
-    pub(super) const IDLE: Ordering = unless(cfg!(fault = "relaxed_idle"), Ordering::Acquire);
-    pub(super) const SCAN: Ordering = unless(cfg!(fault = "relaxed_scan"), Ordering::Acquire);
-}
-
-#[inline(always)]
-fn fence_r3() {
-    if !cfg!(fault = "no_reader_fence") {
-        fence(Ordering::SeqCst);
-    }
-}
-
-fn fence_w8() {
-    if !cfg!(fault = "no_pass_fence") {
-        fence(Ordering::SeqCst);
-    }
 }

@@ -179,18 +179,11 @@ impl<S: Scheme> Table<S> {
 
     /// A writer announces the leaf it is about, so that, parked, it keeps no more than that.
     fn enter(&self, lane: &Lane<S>, span: Span) -> RootRef {
-        if cfg!(fault = "no_writer_announcement") {
-            return self.renew(lane);
-        }
         // SAFETY: the lane is this call's (see `Domain::with_lane`), and idle.
         unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, span) }
     }
 
     fn renew(&self, lane: &Lane<S>) -> RootRef {
-        if cfg!(fault = "no_writer_announcement") {
-            let current = RootRef::from_ptr(self.root.load(Ordering::Acquire));
-            return current.unwrap_or_else(|| unreachable!("a table has a root"));
-        }
         // SAFETY: as for `enter`, and announced.
         unsafe { self.domain.scheme.renew(&lane.announcement, &self.root) }
     }
@@ -204,10 +197,8 @@ impl<S: Scheme> Table<S> {
     fn install(&self, current: RootRef, new: RootRef) -> bool {
         // Release: pairs with every Acquire load of the root (R4, W7). Models:
         // `publish_against_snapshot`, `retire_against_snapshot`.
-        let release =
-            if cfg!(fault = "relaxed_publish") { Ordering::Relaxed } else { Ordering::Release };
         self.root
-            .compare_exchange(current.as_ptr(), new.as_ptr(), release, Ordering::Relaxed)
+            .compare_exchange(current.as_ptr(), new.as_ptr(), Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 

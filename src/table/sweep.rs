@@ -25,15 +25,16 @@ impl<S: Scheme> Table<S> {
     /// announces nothing.
     pub(crate) fn pass(&self) -> bool {
         // W6. AcqRel: Acquire pairs with W9's Release, so that the pass state comes along;
-        // Release, for the one who is in there takes over what this caller wants collected.
-        if self.due.fetch_add(1, order::W6) != 0 {
+        // Release, for the one who is in there takes over what this caller wants collected. Model:
+        // `retire_against_snapshot`, two passes.
+        if self.due.fetch_add(1, Ordering::AcqRel) != 0 {
             return false;
         }
         let mut freed = false;
         loop {
             let unswept = self.unswept.get();
-            // W7. Acquire: pairs with W4.
-            let current = self.root.load(order::W7);
+            // W7. Acquire: pairs with W4. Model: `retire_against_snapshot`, two passes.
+            let current = self.root.load(Ordering::Acquire);
             // A table's root is never null.
             let Some(current) = RootRef::from_ptr(current) else { return freed };
             // SAFETY: `due` makes this thread the one reclaimer, and only it frees roots.
@@ -58,9 +59,9 @@ impl<S: Scheme> Table<S> {
             }
             // Not to 0: what was unpublished after W7 is for the next pass.
             self.unswept.sub(unswept);
-            // W9.
-            let came = self.due.swap(0, order::W9);
-            if came == 1 || cfg!(fault = "no_recheck") || self.due.fetch_add(1, order::W6) != 0 {
+            // W9. Release: pairs with the Acquire of the W6 that finds 0.
+            let came = self.due.swap(0, Ordering::Release);
+            if came == 1 || self.due.fetch_add(1, Ordering::AcqRel) != 0 {
                 break;
             }
         }
@@ -186,16 +187,4 @@ impl<S: Scheme> Drop for Table<S> {
             }
         }
     }
-}
-
-/// Orderings that seeded faults weaken; see `retire::interval`.
-mod order {
-    use crate::sync::Ordering;
-
-    pub(super) const W6: Ordering =
-        if cfg!(fault = "relaxed_due") { Ordering::Relaxed } else { Ordering::AcqRel };
-    pub(super) const W9: Ordering =
-        if cfg!(fault = "relaxed_undue") { Ordering::Relaxed } else { Ordering::Release };
-    pub(super) const W7: Ordering =
-        if cfg!(fault = "relaxed_pass") { Ordering::Relaxed } else { Ordering::Acquire };
 }

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Breaks the code on purpose, one fault at a time, and requires that the checker
+# named for it notices: a checker that has gone blind is worse than none.
+#
+#   scripts/faults.sh                    all faults, each by all of its checkers
+#   scripts/faults.sh FAULT...           these
+#   scripts/faults.sh --by CHECKER ...   only by test, loom, shuttle, fuzz, tsan or asan
+#   scripts/faults.sh --find FAULT...    which of all loom models catch it
+#
+# A fault is a patch, faults/NAME.patch, whose first lines say what is broken and
+# by what it is caught:
+#
+#   What: ...
+#   Caught-by: loom FILE::TEST BOUND     a model, bounds 1 to BOUND
+#   Caught-by: test ARGUMENTS            cargo test ARGUMENTS
+#   Caught-by: shuttle ARGUMENTS         scripts/shuttle.sh ARGUMENTS
+#   Caught-by: fuzz TARGET SECONDS       scripts/fuzz.sh TARGET SECONDS
+#   Caught-by: tsan|asan ARGUMENTS       scripts/sanitize.sh thread|address ARGUMENTS
+#
+# It is applied to a copy of the tree, never to the tree itself, and has to apply
+# cleanly: a patch that has grown old fails the run. A row of a table for each
+# is printed: fault, checker, seconds of its run (not of the building), and what
+# the checker said.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+unset CARGO_ENCODED_RUSTFLAGS RUSTFLAGS # each checker sets its own
+limit=${FAULT_SECONDS:-300}              # for one run of a checker
+scratch=$PWD/target/faults
+tree=$scratch/tree
+log=$scratch/log
+export CARGO_TARGET_DIR=$scratch/build
+
+find= by=
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+        --find) find=1 ;;
+        --by) by=$2 && shift ;;
+        *) echo "error: unknown option $1" >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+# A copy of the tracked files, with their times, so that only what changed since
+# the last run is built again.
+copy() {
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    git ls-files -z | while IFS= read -r -d '' file; do
+        if [[ -e $file ]]; then printf '%s\0' "$file"; fi
+    done | xargs -0 cp -p --parents -t "$tree"
+}
+
+# Whether the log tells of a fault that was noticed, and not of a limit of the
+# checker, or of a program that does not even build.
+noticed() {
+    ! grep -qE 'exceeded maximum number of branches|^error(\[E[0-9]+\])?: (could not|aborting)' "$log" &&
+        grep -qE 'panicked at|SUMMARY: [A-Za-z]+Sanitizer|memory allocation of|signal: ' "$log"
+}
+
+reason() {
+    {
+        grep -m1 -oE 'SUMMARY: [A-Za-z]+Sanitizer: [a-zA-Z -]+' "$log" ||
+            grep -m1 -A1 'panicked at' "$log" | tail -n 1 ||
+            grep -m1 -E 'memory allocation of|signal: ' "$log"
+    } | head -c 90 | tr -d '|\n'
+}
+
+row() { # fault, what, checker, bound, seconds
+    printf '| `%s` | %s | %s | %s | %s | %s |\n' "$1" "$2" "$3" "$4" "$5" "$(reason)"
+}
+
+seconds() { # since, in microseconds
+    local took=$((${EPOCHREALTIME/./} - $1))
+    printf '%d.%d' $((took / 1000000)) $((took / 100000 % 10))
+}
+
+# Prints "file::test binary" for the models of some test binaries.
+models() { # what to build
+    RUSTFLAGS="--cfg loom --cfg crossbeam_loom --cfg crossbeam_sanitize" \
+        cargo test --locked --profile loom -p loom-tests "$@" --no-run 2>&1 >/dev/null |
+        sed -n 's/^ *Executable tests\/\([a-z_]*\)\.rs (\(.*\))$/\1 \2/p' |
+        while read -r name binary; do
+            "$binary" --list | sed -n "s|^\(.*\): test\$|$name::\1 $binary|p"
+        done
+}
+
+by_loom() { # fault, what, model, bounds
+    local built name binary bound begin found=
+    if [[ -n $find ]]; then built=$(models --tests); else built=$(models --test "${3%%::*}"); fi
+    [[ -n $built ]] || { echo "error: the models do not build with $1" && return 1; }
+    while read -r name binary; do
+        [[ -n $find || $name == "$3" ]] || continue
+        for ((bound = 1; bound <= $4; bound++)); do
+            begin=${EPOCHREALTIME/./}
+            if ! LOOM_MAX_PREEMPTIONS=$bound timeout "$limit" bash -c \
+                '"$0" --exact "$1"; exit $?' "$binary" "${name#*::}" >"$log" 2>&1 && noticed; then
+                row "$1" "$2" "loom, \`$name\`" "$bound" "$(seconds "$begin")"
+                found=1
+                break
+            fi
+        done
+    done <<<"$built"
+    [[ -n $found ]]
+}
+
+# Runs a command that must fail, and show why. What it builds with is built before
+# the clock starts.
+by_command() { # fault, what, checker, build, run
+    if ! eval "$4" >"$log" 2>&1; then
+        tail -n 20 "$log"
+        echo "error: it does not build with $1"
+        return 1
+    fi
+    local begin=${EPOCHREALTIME/./}
+    if timeout "$limit" bash -c "$5" >"$log" 2>&1 || ! noticed; then return 1; fi
+    row "$1" "$2" "$3" "" "$(seconds "$begin")"
+}
+
+check() { # fault, what, checker, arguments
+    local fault=$1 what=$2 checker=$3 test
+    shift 3
+    case $checker in
+        loom) by_loom "$fault" "$what" "$1" "$2" ;;
+        test)
+            test="cargo test --locked -p lookbehind $*"
+            by_command "$fault" "$what" "\`cargo test $*\`" "${test%% -- *} --no-run" "$test"
+            ;;
+        shuttle)
+            by_command "$fault" "$what" "shuttle, \`$*\`" \
+                "scripts/shuttle.sh --no-run" "scripts/shuttle.sh $*"
+            ;;
+        fuzz)
+            by_command "$fault" "$what" "fuzzing, \`$1\`" \
+                "scripts/fuzz.sh build" "scripts/fuzz.sh $1 $2"
+            ;;
+        tsan) by_command "$fault" "$what" "TSan, \`$*\`" true "scripts/sanitize.sh thread $*" ;;
+        asan) by_command "$fault" "$what" "ASan, \`$*\`" true "scripts/sanitize.sh address $*" ;;
+        *) echo "error: $fault names no checker that there is: $checker" && return 1 ;;
+    esac
+}
+
+copy
+missed=0 caught=0
+printf '| fault | what is broken | caught by | bound | s | what the checker said |\n|---|---|---|---|---|---|\n'
+for patch in "$PWD"/faults/*.patch; do
+    fault=$(basename "$patch" .patch)
+    if (($#)) && [[ " $* " != *" $fault "* ]]; then continue; fi
+    what=$(sed -n 's/^What: //p' "$patch")
+    mapfile -t checkers < <(sed -n "s/^Caught-by: \(${by:-.*}\( \|\$\)\)/\1/p" "$patch")
+    ((${#checkers[@]})) || continue
+    if ! patch -d "$tree" -p1 --no-backup-if-mismatch -s -F 0 <"$patch"; then
+        echo "error: $patch does not apply any more"
+        missed=$((missed + 1))
+        continue
+    fi
+    for checker in "${checkers[@]}"; do
+        # The words of the line are the checker and its arguments.
+        if (cd "$tree" && check "$fault" "$what" $checker) </dev/null; then
+            caught=$((caught + 1))
+        else
+            echo "NOT CAUGHT: $fault, by $checker"
+            missed=$((missed + 1))
+        fi
+    done
+    # Copied anew without their times: what was built of the fault is out of date.
+    sed -n 's|^+++ b/||p' "$patch" | while read -r file; do cp "$file" "$tree/$file"; done
+done
+printf '%d caught, %d missed\n' "$caught" "$missed"
+((missed == 0))
