@@ -239,8 +239,20 @@ impl Budget {
         self.0.reserve(bytes, State::Assembling)
     }
 
+    pub fn reserve_to_evict(&self, bytes: usize) -> bool {
+        self.0.reserve_to_evict(bytes, State::Table)
+    }
+
     pub fn release(&self, bytes: usize) {
         self.0.release(bytes, State::Assembling);
+    }
+
+    pub fn set_headroom(&self, bytes: usize) {
+        self.0.set_headroom(bytes);
+    }
+
+    pub fn settle(&self) {
+        self.0.settle();
     }
 
     pub fn set_limit(&self, bytes: u64) {

@@ -50,3 +50,28 @@ fn lowered_limit() {
         assert_eq!(budget.resident(), seen, "a reservation came through after the limit fell");
     });
 }
+
+/// The limit falls while one thread settles and another evicts: evictions may go on up to what
+/// bound before, and not a unit beyond.
+#[test]
+fn lowered_while_settling() {
+    check("budget_reservation, a settling", 3, || {
+        let (before, after, headroom) = (8 * UNIT, 4 * UNIT, 2 * UNIT);
+        let budget = Budget::new(before as u64);
+        budget.set_headroom(headroom);
+        assert!(budget.reserve(before - headroom));
+        let settling = budget.clone();
+        let settling = thread::spawn(move || settling.settle());
+        let lowering = budget.clone();
+        let lowering = thread::spawn(move || lowering.set_limit(after as u64));
+        budget.reserve_to_evict(headroom);
+        budget.reserve_to_evict(UNIT);
+        assert!(budget.resident() <= before as u64, "over what bound before");
+        settling.join().unwrap();
+        lowering.join().unwrap();
+        // On the way down there is room for evictions, whoever came first.
+        budget.release(headroom);
+        assert!(budget.reserve_to_evict(UNIT));
+        assert!(budget.resident() <= before as u64, "over what bound before");
+    });
+}

@@ -95,14 +95,16 @@ impl Budget {
         self.settle();
     }
 
-    /// Lowers the ceiling to what is resident, and what evictions need beside it; to nothing
-    /// once data is back below the headroom of the limit. Whether it is: from then on nothing
-    /// comes above the limit.
+    /// Lowers the ceiling to what is resident, and what evictions need beside it; to the limit
+    /// once data is back below its headroom. Whether it is: from then on nothing comes above the
+    /// limit.
     pub(crate) fn settle(&self) -> bool {
         let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
         let headroom = self.headroom.get();
         let down = resident <= limit.saturating_sub(headroom);
-        let ceiling = if down { 0 } else { resident + headroom };
+        // Never below the limit that was read: should it fall before the next line, it stays
+        // what evictions are bound by. Model: `budget_reservation`, a settling.
+        let ceiling = if down { limit } else { limit.max(resident + headroom) };
         self.ceiling.fetch_min(ceiling, Ordering::Relaxed);
         down
     }
@@ -136,17 +138,7 @@ impl Budget {
 
     /// As `reserve`, out of the headroom as well, and up to the ceiling: for what makes room.
     pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
-        let headroom = self.headroom.get();
-        let bound = |limit: u64, resident: u64| {
-            if resident <= limit.saturating_sub(headroom) {
-                return limit;
-            }
-            match self.ceiling.load(Ordering::Relaxed) {
-                // The limit fell again just when the ceiling was taken away.
-                0 if resident > limit => resident + headroom,
-                ceiling => limit.max(ceiling),
-            }
-        };
+        let bound = |limit: u64, _| limit.max(self.ceiling.load(Ordering::Relaxed));
         self.reserve_below(bound, bytes, state)
     }
 
