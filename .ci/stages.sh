@@ -1,0 +1,45 @@
+# Stages with a heading, a duration and a summary; sourced by the scripts beside it.
+
+current="" # the stage that runs
+summary=""
+started=0
+
+finish() {
+    local status=$?
+    printf '\n==== summary\n%s' "$summary"
+    if ((status != 0)); then
+        printf 'FAILED %5ds  %s (exit %d)\n' "$((SECONDS - started))" "${current:-setup}" "$status"
+    else
+        printf 'all passed in %d s\n' "$SECONDS"
+    fi
+}
+trap finish EXIT
+
+# Runs a command as a stage. It is not called in a condition, so that `set -e`
+# holds inside of functions as well.
+stage() { # heading, command...
+    current=$1
+    shift
+    started=$SECONDS
+    printf '\n==== %s\n' "$current"
+    "$@"
+    local took=$((SECONDS - started))
+    printf -- '---- %s: %d s\n' "$current" "$took"
+    summary+=$(printf 'ok     %5ds  %s' "$took" "$current")$'\n'
+}
+
+# Installs Debian packages, if a command that they bring is missing.
+need() { # command, package...
+    command -v "$1" >/dev/null && return
+    shift
+    local sudo=()
+    if ((EUID != 0)); then sudo=(sudo); fi
+    "${sudo[@]}" apt-get update
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@"
+}
+
+# Installs a cargo subcommand, if it is missing.
+need_cargo() { # crate, version
+    cargo "${1#cargo-}" --version >/dev/null 2>&1 || cargo install --locked "$1@$2"
+}
