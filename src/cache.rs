@@ -12,6 +12,7 @@ use crate::evict::Need;
 use crate::evict::observe::{Observer, Reason};
 use crate::evict::policy::{NextUse, Policy};
 use crate::film::Film;
+use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::layout::Layout;
 use crate::memory::Memory;
@@ -102,8 +103,8 @@ impl CacheBuilder {
             domain: Domain::new(),
             directory: ArcSwap::from_pointee(Directory { slots: Vec::new() }),
             changing: Mutex::new(()),
-            policy: self.policy,
-            observers: self.observers,
+            policy: Guest::new(self.policy),
+            observers: self.observers.into_iter().map(Guest::new).collect(),
             clock: self.clock,
             aborted: AtomicBool::new(false),
             calls: AtomicUsize::new(0),

@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     io, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
     thread,
     time::{Duration, Instant},
 };
+
+use crate::foreign::Guest;
+use crate::wake::wake;
 
 mod sleep;
 
@@ -77,7 +79,7 @@ enum Time {
 
 #[derive(Debug, Default)]
 struct Timers {
-    due: BTreeMap<TimerId, Waker>,
+    due: BTreeMap<TimerId, Guest<Waker>>,
     next: u64,
     /// The time of a manual clock.
     manual_now: Duration,
@@ -230,7 +232,7 @@ impl Shared {
     /// Sets a timer. If `old`, a timer for the same time, has not fired yet, it gets the new
     /// waker and stays.
     fn arm(self: &Arc<Self>, old: Option<TimerId>, when: Duration, waker: &Waker) -> TimerId {
-        let mut waker = waker.clone();
+        let mut waker = Guest::new(waker.clone());
         let mut timers = self.lock();
         if let Some(old) = old
             && old.when == when
@@ -250,7 +252,7 @@ impl Shared {
         };
         if over {
             drop(timers);
-            quietly(|| waker.wake());
+            wake(waker);
             return id;
         }
         let is_first = timers.due.first_key_value().is_none_or(|(at, _)| id < *at);
@@ -326,7 +328,7 @@ impl Shared {
 
 impl Timers {
     /// Takes out the timers whose time has come.
-    fn take_due(&mut self, now: Duration) -> BTreeMap<TimerId, Waker> {
+    fn take_due(&mut self, now: Duration) -> BTreeMap<TimerId, Guest<Waker>> {
         match self.due.first_key_value() {
             Some((id, _)) if id.when <= now => {}
             _ => return BTreeMap::new(),
@@ -341,21 +343,9 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<()> {
     thread::Builder::new().name("lookbehind-timer".into()).spawn(move || shared.run()).map(drop)
 }
 
-fn wake_all(wakers: BTreeMap<TimerId, Waker>) {
-    for waker in wakers.into_values() {
-        quietly(|| waker.wake());
-    }
-}
-
-/// Calls others' code and catches its panic, so that the timer thread and the other timers go
-/// on. The panic hook has reported it by then.
-fn quietly(call: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(call))
-        && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic)))
-    {
-        // What panics with something that panics when dropped shall not do so once more.
-        mem::forget(again);
-    }
+/// Others' code may panic; the timer thread and the other timers go on.
+fn wake_all(wakers: BTreeMap<TimerId, Guest<Waker>>) {
+    wakers.into_values().for_each(wake);
 }
 
 #[cfg(test)]

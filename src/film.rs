@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
 use crate::evict::protect::{Playhead, Protections};
+use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::layout::Layout;
 use crate::memory::piece::PieceRef;
@@ -28,7 +29,7 @@ pub(crate) struct Film<R: Reclaim> {
     pub(crate) shared: Arc<Shared<R>>,
     pub(crate) table: Table<R>,
     pub(crate) layout: ArcSwap<Layout>,
-    pub(crate) options: StorageOptions,
+    pub(crate) options: Guest<StorageOptions>,
     pub(crate) protections: Protections,
     pub(crate) waits: Waits,
     pub(crate) demand: Demand,
@@ -60,7 +61,7 @@ impl<R: Reclaim> Film<R> {
             // A film of fixed length has all its pieces from the start.
             ended: AtomicBool::new(!layout.is_segmented()),
             layout: ArcSwap::from_pointee(layout),
-            options,
+            options: Guest::new(options),
             protections: Protections::default(),
             waits: Waits::default(),
             demand: Demand::default(),

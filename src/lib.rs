@@ -86,6 +86,7 @@ mod clock;
 mod error;
 mod evict;
 mod film;
+mod foreign;
 pub mod global;
 mod id;
 mod ingest;

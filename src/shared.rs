@@ -12,6 +12,7 @@ use crate::evict::observe::{Observer, Reason};
 use crate::evict::policy::Policy;
 use crate::evict::protect::fit;
 use crate::film::Film;
+use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::ingest::assembly::overhead;
 use crate::layout::Layout;
@@ -46,8 +47,8 @@ pub(crate) struct Shared<R: Reclaim> {
     pub(crate) directory: ArcSwap<Directory<R>>,
     /// Serialises changes of the directory, which are rare: a slot is chosen, then filled.
     pub(crate) changing: Mutex<()>,
-    pub(crate) policy: Box<dyn Policy>,
-    pub(crate) observers: Vec<Box<dyn Observer>>,
+    pub(crate) policy: Guest<Box<dyn Policy>>,
+    pub(crate) observers: Vec<Guest<Box<dyn Observer>>>,
     pub(crate) clock: Clock,
     pub(crate) aborted: AtomicBool,
     /// Calls under way that `abort` waits for.

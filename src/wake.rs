@@ -9,15 +9,15 @@
 //! that finds nobody registered does not touch it.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::foreign::{self, Guest};
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
 
 #[derive(Default)]
 struct Registered {
     next: u64,
-    wakers: BTreeMap<u64, Waker>,
+    wakers: BTreeMap<u64, Guest<Waker>>,
 }
 
 /// Tasks to be woken together.
@@ -41,7 +41,7 @@ impl Wakers {
     /// what it waits for afterwards.
     pub(crate) fn register(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
         // Cloned outside the lock: a waker is a user's code.
-        let waker = waker.clone();
+        let waker = Guest::new(waker.clone());
         let mut registered = lock(&self.registered);
         let key = match ticket {
             Some(Ticket(key)) => *key,
@@ -91,9 +91,6 @@ impl Wakers {
 }
 
 /// Wakes a task, whatever its waker does: the next one must be woken too.
-pub(crate) fn wake(waker: Waker) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        // Dropping what was thrown could throw again.
-        std::mem::forget(panic);
-    }
+pub(crate) fn wake(waker: Guest<Waker>) {
+    foreign::call(|| waker.into_inner().wake());
 }

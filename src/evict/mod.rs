@@ -265,7 +265,7 @@ impl<R: Reclaim> Shared<R> {
             visited: header.visited(),
             age: version.saturating_sub(header.born()),
         };
-        let worth = policy::worth(&*self.policy, &candidate);
+        let worth = policy::worth(&**self.policy, &candidate);
         Some(Rank { futile, protection: candidate.protection, worth })
     }
 }
@@ -290,7 +290,7 @@ impl<R: Reclaim> Film<R> {
         for &Claim { piece, size } in &claims {
             let eviction = Eviction { storage: self.id, piece, size, reason };
             for observer in &self.shared.observers {
-                observe::tell(&**observer, &eviction);
+                observe::tell(&***observer, &eviction);
             }
         }
         domain.with_lane(|lane| self.table.unpublish(lane, nodes, &claims));

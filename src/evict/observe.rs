@@ -1,7 +1,6 @@
 //! Who is told of evictions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::foreign;
 use crate::id::StorageId;
 
 /// Why a piece was unpublished.
@@ -70,9 +69,6 @@ impl<F: Fn(&Eviction) + Send + Sync> Observer for F {
 
 /// Tells an observer, whatever it does.
 pub(crate) fn tell(observer: &dyn Observer, eviction: &Eviction) {
-    // The panic was reported by the panic hook; the eviction goes on. Dropping what was thrown
-    // could throw again.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| observer.evicted(eviction))) {
-        std::mem::forget(panic);
-    }
+    // Should it panic, the eviction goes on.
+    foreign::call(|| observer.evicted(eviction));
 }

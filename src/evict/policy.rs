@@ -4,9 +4,8 @@
 //! order of protection, and asks the policy about what is left. So a policy is a number for each
 //! candidate, and cannot break a promise of the cache.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::protect::Protection;
+use crate::foreign;
 use crate::id::StorageId;
 
 /// A piece that may be evicted, as a [`Policy`] sees it.
@@ -81,13 +80,8 @@ impl Policy for NextUse {
 
 /// Asks the policy, whatever it does.
 pub(crate) fn worth(policy: &dyn Policy, candidate: &Candidate) -> f64 {
-    let worth =
-        catch_unwind(AssertUnwindSafe(|| policy.worth(candidate))).unwrap_or_else(|panic| {
-            // Dropping what was thrown could throw again.
-            std::mem::forget(panic);
-            0.0
-        });
-    if worth.is_nan() { 0.0 } else { worth }
+    let worth = foreign::call(|| policy.worth(candidate));
+    worth.filter(|worth| !worth.is_nan()).unwrap_or(0.0)
 }
 
 #[cfg(test)]

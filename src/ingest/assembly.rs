@@ -15,12 +15,12 @@
 //! allocating.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::ranges::Ranges;
 use super::verify::{PieceHasher, Verifier};
 use crate::error::{Error, Result};
+use crate::foreign::{self, Guest};
 use crate::memory::piece::PieceRef;
 use crate::memory::{Buffer, Memory, State};
 use crate::read::held::Held;
@@ -52,7 +52,7 @@ enum Hashing {
     /// Nothing to hash before the piece is complete.
     Whole,
     /// The hasher, and how many bytes it has seen.
-    Idle(Box<dyn PieceHasher>, u32),
+    Idle(Guest<Box<dyn PieceHasher>>, u32),
     /// Somebody is hashing, or it is done.
     Taken,
 }
@@ -122,7 +122,7 @@ impl Assembly {
             map: Mutex::new(Map { claimed, written }),
             prefix: AtomicU32::new(0),
             hashing: Mutex::new(match hasher {
-                Some(hasher) => Hashing::Idle(hasher, 0),
+                Some(hasher) => Hashing::Idle(Guest::new(hasher), 0),
                 None => Hashing::Whole,
             }),
             progress,
@@ -197,12 +197,12 @@ impl Assembly {
             let ready = self.prefix();
             // SAFETY: written up to `prefix`, and never again.
             let bytes = unsafe { self.bytes(seen..ready) };
-            let outcome = catch_unwind(AssertUnwindSafe(|| hasher.update(bytes)));
+            let outcome = foreign::call(|| hasher.update(bytes));
             let mut hashing = lock(&self.hashing);
             *hashing = match outcome {
-                Ok(()) => Hashing::Idle(hasher, ready),
+                Some(()) => Hashing::Idle(hasher, ready),
                 // A hasher that panics is out; the piece will be judged as a whole.
-                Err(_) => Hashing::Whole,
+                None => Hashing::Whole,
             };
             drop(hashing);
             if self.prefix() == ready {
@@ -219,11 +219,11 @@ impl Assembly {
         let judge = || match hashing {
             Hashing::Idle(mut hasher, seen) => {
                 hasher.update(&all[seen as usize..]);
-                hasher.matches()
+                hasher.into_inner().matches()
             }
             _ => verifier.verify(self.piece, all),
         };
-        catch_unwind(AssertUnwindSafe(judge)).unwrap_or(false)
+        foreign::call(judge).unwrap_or(false)
     }
 
     /// The end of what is written from the start on without a gap.

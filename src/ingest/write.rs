@@ -1,6 +1,5 @@
 //! Blocks and whole pieces in, a new version out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::evict::Need;
 use crate::evict::observe::Reason;
 use crate::evict::protect::Protection;
 use crate::film::Film;
+use crate::foreign;
 use crate::memory::piece::size_for;
 use crate::memory::{Buffer, Purpose, Refused, State};
 use crate::retire::Reclaim;
@@ -129,9 +129,8 @@ impl<R: Reclaim> Film<R> {
         });
         let buffer = made.inspect_err(|_| memory.budget.close_assembly(size + beside))?;
         // A verifier that panics here judges when the piece is complete, or refuses it then.
-        let begin = |verifier: &Arc<dyn Verifier>| {
-            catch_unwind(AssertUnwindSafe(|| verifier.begin(piece))).ok().flatten()
-        };
+        let begin =
+            |verifier: &Arc<dyn Verifier>| foreign::call(|| verifier.begin(piece)).flatten();
         let hasher = self.options.verifier.as_ref().and_then(begin);
         let now = self.shared.now_millis();
         let assembly = Assembly::new(piece, len, buffer, hasher, memory, now)
@@ -358,12 +357,11 @@ impl<R: Reclaim> Storage<R> {
         if film.contains(piece) {
             return Ok(Insert::AlreadyPresent);
         }
-        if let Some(verifier) = &film.options.verifier {
-            let judge = AssertUnwindSafe(|| verifier.verify(piece, bytes));
-            if !catch_unwind(judge).unwrap_or(false) {
-                film.shared.verify_failures.add(1);
-                return Err(Error::VerifyFailed { piece });
-            }
+        if let Some(verifier) = &film.options.verifier
+            && !foreign::call(|| verifier.verify(piece, bytes)).unwrap_or(false)
+        {
+            film.shared.verify_failures.add(1);
+            return Err(Error::VerifyFailed { piece });
         }
         let buffer = film.buffer(piece, expected, patient)?;
         // SAFETY: the buffer is not shared, and as long as the piece.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::held::Held;
 use crate::clock::{Sleep, block_on};
 use crate::error::{Error, Result};
+use crate::foreign::Guest;
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock};
@@ -35,7 +36,7 @@ struct Waiter {
 }
 
 enum Waiting {
-    For(Waker),
+    For(Guest<Waker>),
     Done(Result<Held>),
     Taken,
 }
@@ -221,7 +222,7 @@ impl<R: Reclaim> Future for WaitPiece<R> {
         let this = self.get_mut();
         if let Some(registered) = &mut this.registered {
             // Cloned outside the lock: a waker is a user's code.
-            let waker = cx.waker().clone();
+            let waker = Guest::new(cx.waker().clone());
             let mut state = lock(&registered.waiter.state);
             match std::mem::replace(&mut *state, Waiting::Taken) {
                 Waiting::Done(result) => {
@@ -244,7 +245,7 @@ impl<R: Reclaim> Future for WaitPiece<R> {
             }
             let film = &this.storage.film;
             let waiter = Arc::new(Waiter {
-                state: Mutex::new(Waiting::For(cx.waker().clone())),
+                state: Mutex::new(Waiting::For(Guest::new(cx.waker().clone()))),
                 deadline: this.deadline,
             });
             film.waits.register(this.piece, &waiter);
