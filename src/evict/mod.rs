@@ -123,6 +123,8 @@ impl<R: Reclaim> Shared<R> {
                     patience -= 1;
                     yield_now();
                 }
+                // The budget is not to blame.
+                Err(error @ Error::OutOfMemory { .. }) => return Err(error),
                 Ok(0) | Err(_) => return Err(self.exhausted(need.bytes)),
             }
         }
