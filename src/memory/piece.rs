@@ -73,8 +73,8 @@ pub(crate) const fn size_for(len: usize) -> usize {
     rounded(HEADER + len)
 }
 
-/// Where the payload starts. loom's atomics are larger than `std`'s, and so its headers.
-const PAYLOAD: usize = if cfg!(loom) { size_of::<Header>() } else { HEADER };
+/// Where the payload starts. The checkers' atomics are larger than `std`'s, and so their headers.
+const PAYLOAD: usize = if cfg!(any(loom, shuttle)) { size_of::<Header>() } else { HEADER };
 
 /// How a buffer that the budget counts as `size` bytes is allocated.
 fn layout_for(size: usize) -> Option<Layout> {
