@@ -20,7 +20,7 @@ use crate::memory::budget::rounded;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, Refused, State};
 use crate::retire::Reclaim;
-use crate::sync::{AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, try_lock};
 use crate::table::publish::{Domain, Table};
 
 /// The storages of a cache: a slot each, with the generation of what it holds or held last.
@@ -174,9 +174,10 @@ impl<R: Reclaim> Shared<R> {
         }
     }
 
-    /// Takes a storage out of the directory.
+    /// Takes a storage out of the directory, unless that is being changed: then a later pass does.
+    /// Passes are made by who publishes and evicts, and must not wait.
     pub(crate) fn forget(&self, id: StorageId) {
-        let changing = lock(&self.changing);
+        let Some(changing) = try_lock(&self.changing) else { return };
         let mut slots = self.directory.load().slots.clone();
         if let Some((generation, slot)) = slots.get_mut(id.index as usize)
             && *generation == id.generation

@@ -19,7 +19,7 @@ pub(crate) use primitives::sync::{Mutex, MutexGuard};
 /// Lets another thread go first, where a step is repeated until it has come further.
 pub(crate) use primitives::thread::yield_now;
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 /// Locks, whether or not a thread panicked while it held the lock.
 ///
@@ -27,6 +27,15 @@ use std::sync::PoisonError;
 /// (in practice: none can), so that poisoning carries no information here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As `lock`, unless somebody else has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// A figure for people to read: relaxed, wrapping, never the ground of a decision about safety.

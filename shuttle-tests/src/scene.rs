@@ -7,6 +7,7 @@ pub fn cache<R: Reclaim>(budget: usize) -> Cache<R> {
     built(Cache::builder(), budget)
 }
 
+/// The same, of a builder.
 pub fn built<R: Reclaim>(builder: CacheBuilder, budget: usize) -> Cache<R> {
     timed(builder, budget).0
 }

@@ -12,44 +12,72 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::Memory;
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, fence, lock, try_lock};
 use assembly::Assembly;
 
-/// The open assemblies of one storage. Bound of the mutex: a map operation.
+/// The open assemblies of one storage.
+///
+/// Bound of the mutex: a map operation. Where nothing is open nobody takes it but removal, so
+/// that publishing whole pieces and making room stay lock-free. The count is changed under the
+/// mutex; a look at it that is ordered after an opening sees that one, or what came of it.
 #[derive(Default)]
-pub(crate) struct Assemblies(Mutex<HashMap<u32, Arc<Assembly>>>);
+pub(crate) struct Assemblies {
+    count: AtomicUsize,
+    open: Mutex<HashMap<u32, Arc<Assembly>>>,
+}
 
 impl Assemblies {
     pub(crate) fn get(&self, piece: u32) -> Option<Arc<Assembly>> {
-        lock(&self.0).get(&piece).cloned()
+        if self.count() == 0 {
+            return None;
+        }
+        lock(&self.open).get(&piece).cloned()
     }
 
     pub(crate) fn count(&self) -> usize {
-        lock(&self.0).len()
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// All of them, with when each made progress last.
+    /// All of them.
     pub(crate) fn list(&self) -> Vec<Arc<Assembly>> {
-        lock(&self.0).values().cloned().collect()
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        lock(&self.open).values().cloned().collect()
     }
 
-    /// Adds one unless there is one for its piece; the one that is in the map now.
+    /// As `list`, or none while another thread is at the map: for who only looks whether there is
+    /// something to drop, and must not wait.
+    fn try_list(&self) -> Vec<Arc<Assembly>> {
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        try_lock(&self.open).map_or(Vec::new(), |open| open.values().cloned().collect())
+    }
+
+    /// Adds one unless there is one for its piece; the one that is in the map now. The caller
+    /// must look again whether the piece was published meanwhile: see `abandon`.
     fn open(&self, new: Assembly) -> (Arc<Assembly>, bool) {
         let new = Arc::new(new);
-        let mut map = lock(&self.0);
+        let mut map = lock(&self.open);
         if let Some(open) = map.get(&new.piece) {
             return (Arc::clone(open), false);
         }
         map.insert(new.piece, Arc::clone(&new));
+        self.count.store(map.len(), Ordering::Relaxed);
+        drop(map);
+        // Pairs with the fence in `abandon`.
+        fence(Ordering::SeqCst);
         (new, true)
     }
 
     /// Takes this one out, unless somebody else did; its part of the half is free again.
     fn close(&self, assembly: &Arc<Assembly>, memory: &Memory) -> bool {
-        let mut map = lock(&self.0);
+        let mut map = lock(&self.open);
         let here = map.get(&assembly.piece).is_some_and(|open| Arc::ptr_eq(open, assembly));
         if here {
             map.remove(&assembly.piece);
+            self.count.store(map.len(), Ordering::Relaxed);
             memory.budget.close_assembly(assembly.size());
         }
         here
@@ -58,6 +86,9 @@ impl Assemblies {
     /// Drops the assembly of that piece: it is retired like a piece, for somebody may be reading
     /// its prefix. Whether there was one.
     pub(crate) fn abandon(&self, piece: u32, memory: &Memory) -> bool {
+        // Pairs with the fence in `open`: who published the piece sees the assembly here, or who
+        // opened it finds the piece published.
+        fence(Ordering::SeqCst);
         self.get(piece).is_some_and(|assembly| self.drop_one(&assembly, memory))
     }
 
@@ -66,10 +97,13 @@ impl Assemblies {
         self.close(assembly, memory) && assembly.drop_buffer()
     }
 
+    /// Drops all of them. Takes the mutex even if nothing is open: it orders removal, which
+    /// raised its flag before, and who opens one and looks at the flag afterwards.
     pub(crate) fn clear(&self, memory: &Memory) {
-        for assembly in self.list() {
-            self.drop_one(&assembly, memory);
-        }
+        let all: Vec<_> = lock(&self.open).values().cloned().collect();
+        all.iter().for_each(|assembly| {
+            self.drop_one(assembly, memory);
+        });
     }
 }
 

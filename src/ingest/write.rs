@@ -188,12 +188,13 @@ impl<R: Reclaim> Film<R> {
 
 impl<R: Reclaim> Shared<R> {
     /// Drops assemblies that made no progress for their storage's limit; whether there were any.
+    /// Waits for nobody who has a map of assemblies: there will be another time.
     pub(crate) fn expire_assemblies(&self) -> bool {
         let now = self.now_millis();
         let mut any = false;
         for film in self.directory.load().films() {
             let limit = film.options.assembly_limit.unwrap_or(ASSEMBLY_LIMIT).as_millis();
-            for assembly in film.assemblies.list() {
+            for assembly in film.assemblies.try_list() {
                 if u128::from(now.saturating_sub(assembly.progress.get())) >= limit {
                     any |= film.assemblies.drop_one(&assembly, &self.memory);
                 }
