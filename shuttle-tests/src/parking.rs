@@ -1,9 +1,10 @@
 //! Parks a thread at each of its steps, and requires the others to go on.
 //!
 //! This is what "lock-free" claims. A step is what a thread does between two accesses to what
-//! threads share. For k = 0, 1, 2, ... the thread under test runs k steps alone, and then none
-//! until all others are done, under many schedules of those; until k is more than it takes. If
-//! the others cannot go on without it, or do not end, the test fails, and says where it stood.
+//! threads share. For k = 0, 1, 2, ... the thread under test runs k steps, and then none until all
+//! others are done, under many schedules of those; until k is more than it takes. Half of the
+//! schedules let it run its k steps alone, the others let all threads run. If the others cannot go
+//! on without it, or do not end, the test fails, and says where it stood.
 
 use std::backtrace::Backtrace;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -31,17 +32,22 @@ pub struct Cast {
 }
 
 /// Where the thread under test is parked; of use to those who may be refused something then.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Place(Arc<Standing>);
 
-#[derive(Default)]
 struct Standing {
+    alone: bool,
     /// All others have ended, so that the thread may go on.
     released: AtomicBool,
     at: Mutex<Option<Backtrace>>,
 }
 
 impl Place {
+    /// Whether the thread came there before any other took a step.
+    pub fn alone(&self) -> bool {
+        self.0.alone
+    }
+
     /// The functions of the library that the thread is in, the innermost first.
     pub fn functions(&self) -> Vec<String> {
         let at = self.0.at.lock().expect("not poisoned");
@@ -66,6 +72,7 @@ struct Parking<S> {
     place: Place,
     step: usize,
     taken: usize,
+    stands: bool,
     /// How often it was there to be parked.
     parked: Arc<Mutex<usize>>,
 }
@@ -77,7 +84,7 @@ fn is_parked(task: TaskId) -> bool {
 
 impl<S: Scheduler> Scheduler for Parking<S> {
     fn new_execution(&mut self) -> Option<Schedule> {
-        self.taken = 0;
+        (self.taken, self.stands) = (0, false);
         self.place.0.released.store(false, Relaxed);
         *self.place.0.at.lock().expect("not poisoned") = None;
         self.others.new_execution()
@@ -89,24 +96,28 @@ impl<S: Scheduler> Scheduler for Parking<S> {
         current: Option<TaskId>,
         yielding: bool,
     ) -> Option<TaskId> {
-        let parked = runnable.iter().position(|task| is_parked(task.id()));
         if self.place.0.released.load(Relaxed) {
             return self.others.next_task(runnable, current, yielding);
         }
-        let Some(parked) = parked else {
-            return self.others.next_task(runnable, current, yielding);
-        };
+        let parked = runnable.iter().map(|task| task.id()).find(|task| is_parked(*task));
         if self.taken < self.step {
-            self.taken += 1;
-            return Some(runnable[parked].id());
+            let next = match parked {
+                Some(parked) if self.place.0.alone => Some(parked),
+                _ => self.others.next_task(runnable, current, yielding),
+            };
+            self.taken += usize::from(next.is_some_and(is_parked));
+            return next;
         }
-        let mut at = self.place.0.at.lock().expect("not poisoned");
-        if at.is_none() {
+        if current.is_some_and(is_parked) {
+            // This runs on the stack of the thread that has run until now.
+            *self.place.0.at.lock().expect("not poisoned") = Some(Backtrace::force_capture());
+        }
+        if parked.is_none() {
+            return self.others.next_task(runnable, current, yielding);
+        }
+        if !std::mem::replace(&mut self.stands, true) {
             *self.parked.lock().expect("not poisoned") += 1;
-            // This runs on the stack of the thread that was running: its own.
-            *at = Some(Backtrace::force_capture());
         }
-        drop(at);
         let rest: Vec<&Task> =
             runnable.iter().copied().filter(|task| !is_parked(task.id())).collect();
         assert!(!rest.is_empty(), "all others wait for the thread that is parked");
@@ -118,13 +129,13 @@ impl<S: Scheduler> Scheduler for Parking<S> {
     }
 }
 
-/// Parks the thread of the cast at each step; the others run under `schedules() / 100` random
-/// schedules for each, and as many of PCT.
+/// Parks the thread of the cast at each step; the others run under `schedules() / 200` random
+/// schedules for each, and as many of PCT, each alone and not.
 ///
 /// # Panics
 /// If they do not go on.
 pub fn at_every_step(name: &str, cast: impl Fn(&Place) -> Cast + Send + Sync + 'static) {
-    let each = (schedules() / 100).max(1);
+    let each = (schedules() / 200).max(1);
     let cast = Arc::new(cast);
     let started = Instant::now();
     say(&format!("{name}, parked: LOOKBEHIND_SEED={}", seed()));
@@ -132,10 +143,16 @@ pub fn at_every_step(name: &str, cast: impl Fn(&Place) -> Cast + Send + Sync + '
     let mut count = 0;
     for step in first..MOST {
         let seed = seed().wrapping_add(step as u64);
-        let random = park(name, step, &cast, RandomScheduler::new_from_seed(seed, each));
-        let pct = park(name, step, &cast, PctScheduler::new_from_seed(seed, DEPTH, each));
-        count += random.0 + pct.0;
-        if random.1 + pct.1 == 0 {
+        let mut parked = 0;
+        for alone in [true, false] {
+            let random = RandomScheduler::new_from_seed(seed, each);
+            let pct = PctScheduler::new_from_seed(seed, DEPTH, each);
+            let random = park(name, step, alone, &cast, random);
+            let pct = park(name, step, alone, &cast, pct);
+            count += random.0 + pct.0;
+            parked += random.1 + pct.1;
+        }
+        if parked == 0 {
             let took = started.elapsed().as_secs_f64();
             say(&format!(
                 "{name}, parked at {} steps: {count} schedules in {took:.1} s, all went on",
@@ -151,13 +168,21 @@ pub fn at_every_step(name: &str, cast: impl Fn(&Place) -> Cast + Send + Sync + '
 fn park<C: Fn(&Place) -> Cast + Send + Sync + 'static>(
     name: &str,
     step: usize,
+    alone: bool,
     cast: &Arc<C>,
     others: impl Scheduler + 'static,
 ) -> (usize, usize) {
-    let place = Place::default();
+    let standing = Standing { alone, released: AtomicBool::new(false), at: Mutex::new(None) };
+    let place = Place(Arc::new(standing));
     let parked = Arc::new(Mutex::new(0));
-    let scheduler =
-        Parking { others, place: place.clone(), step, taken: 0, parked: Arc::clone(&parked) };
+    let scheduler = Parking {
+        others,
+        place: place.clone(),
+        step,
+        taken: 0,
+        stands: false,
+        parked: Arc::clone(&parked),
+    };
     let (cast, there) = (Arc::clone(cast), place.clone());
     let run = move || {
         let Cast { parked, others, after } = cast(&there);
