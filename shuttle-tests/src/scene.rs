@@ -1,5 +1,7 @@
 //! What the tests share: caches, bytes that say whose they are, and the end of a test.
 
+use shuttle::thread::JoinHandle;
+
 use lookbehind::{Cache, CacheBuilder, Clock, Error, Layout, Reclaim, States, Storage};
 
 /// A cache whose clock stands still.
@@ -46,6 +48,11 @@ pub fn check(film: u8, piece: u32, found: &[u8]) -> u8 {
     let stamp = found[0];
     assert_eq!(found, bytes(film, piece, stamp, found.len()), "bytes of piece {piece}");
     stamp
+}
+
+/// What the threads return, all of which must end.
+pub fn join<T, const N: usize>(threads: [JoinHandle<T>; N]) -> [T; N] {
+    threads.map(|thread| thread.join().expect("it did not panic"))
 }
 
 /// Whether a call was refused for want of memory, which a crowded cache may do.

@@ -4,7 +4,7 @@
 
 use lookbehind::{Reclaim, Storage};
 use shuttle::thread;
-use shuttle_tests::scene::{bytes, cache, check, film, settled, within};
+use shuttle_tests::scene::{bytes, cache, check, film, join, settled, within};
 use shuttle_tests::schemes;
 
 const BUDGET: usize = 1 << 20;
@@ -51,7 +51,7 @@ fn insert_evict_hold<R: Reclaim>() {
         }));
         kept
     });
-    writers.map(|writer| writer.join().unwrap());
+    join(writers);
     evictor.join().unwrap();
     let kept = reading.join().unwrap();
     let published = cache.stats();
