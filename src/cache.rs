@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::clock::{Clock, block_on};
 use crate::error::{Error, Result};
 use crate::evict::Need;
@@ -20,7 +18,7 @@ use crate::memory::budget::MAX_BUDGET;
 use crate::retire::{Interval, Reclaim};
 use crate::shared::{Directory, Owner, Shared};
 use crate::storage::{Storage, StorageOptions};
-use crate::sync::{AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, lock};
+use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, lock};
 use crate::table::publish::{Domain, Table};
 
 /// The least budget: room for a table and a few small pieces.

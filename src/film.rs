@@ -4,8 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
 use crate::evict::protect::{Playhead, Protections};
@@ -19,7 +17,7 @@ use crate::read::wanted::Demand;
 use crate::retire::{Reclaim, Span};
 use crate::shared::Shared;
 use crate::storage::StorageOptions;
-use crate::sync::{AtomicBool, AtomicU32, Counter, Ordering};
+use crate::sync::{ArcSwap, AtomicBool, AtomicU32, Counter, Ordering};
 use crate::table::publish::{Claim, Table};
 use crate::table::version::{LEAF, RootRef, leaf_of};
 

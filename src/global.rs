@@ -16,11 +16,10 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
 use crate::cache::Cache;
+use crate::sync::static_option;
 
-static GLOBAL: ArcSwapOption<Cache> = ArcSwapOption::const_empty();
+static_option!(GLOBAL: Cache);
 
 /// Makes `cache` the process's; the one before comes back.
 pub fn set(cache: Cache) -> Option<Cache> {

@@ -11,7 +11,7 @@ use crate::States;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, State};
 pub use crate::read::held::Held;
-pub use crate::retire::{Epoch, Interval, Reclaim};
+pub use crate::retire::{Epoch, Interval, Reclaim, Specification};
 use crate::retire::{Lane, Line, Span};
 use crate::table::publish::{Domain, Published, Table};
 use crate::table::version::{RootRef, leaf_of};

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-
 use crate::cache::SPARE_VERSIONS;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -20,7 +18,7 @@ use crate::memory::budget::rounded;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, Refused, State};
 use crate::retire::Reclaim;
-use crate::sync::{AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, try_lock};
+use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, try_lock};
 use crate::table::publish::{Domain, Table};
 
 /// The storages of a cache: a slot each, with the generation of what it holds or held last.

@@ -18,7 +18,7 @@ use crate::read::wait::WaitPiece;
 use crate::read::wanted::Wanted;
 use crate::retire::{Interval, Reclaim, Span};
 use crate::shared::Owner;
-use crate::sync::Ordering;
+use crate::sync::{Guard, Ordering};
 use crate::table::snapshot::Reader;
 
 /// How a storage is used.
@@ -230,7 +230,7 @@ impl<R: Reclaim> Storage<R> {
             }
             // Another change came first: undo the reservation, and again.
             film.shared.release_segments(after, before);
-            old = arc_swap::Guard::into_inner(seen);
+            old = Guard::into_inner(seen);
         }
     }
 

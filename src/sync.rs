@@ -19,6 +19,12 @@ pub(crate) use primitives::sync::{Mutex, MutexGuard};
 /// Lets another thread go first, where a step is repeated until it has come further.
 pub(crate) use primitives::thread::yield_now;
 
+mod shadow;
+mod swap;
+
+pub(crate) use shadow::Shadow;
+pub(crate) use swap::{ArcSwap, ArcSwapOption, Guard, static_option};
+
 use std::sync::{PoisonError, TryLockError};
 
 /// Locks, whether or not a thread panicked while it held the lock.

@@ -11,10 +11,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-
 use crate::layout::Layout;
-use crate::sync::Counter;
+use crate::sync::{ArcSwap, Counter};
 
 /// Bytes a second that are assumed where a window is given in time and no bitrate is known.
 pub const ASSUMED_BITRATE: u64 = 1 << 20;

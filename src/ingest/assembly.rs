@@ -24,7 +24,7 @@ use crate::foreign::{self, Guest};
 use crate::memory::piece::PieceRef;
 use crate::memory::{Buffer, Memory, State};
 use crate::read::held::Held;
-use crate::sync::{AtomicBool, AtomicU32, Counter, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU32, Counter, Mutex, Ordering, Shadow, lock};
 
 /// Disjoint byte ranges that an assembly of `len` bytes can remember: one for each 8 KiB, for
 /// blocks are rarely smaller, but at least 128 and at most 1,024.
@@ -62,6 +62,7 @@ pub(crate) struct Assembly {
     pub(crate) piece: u32,
     len: u32,
     payload: PieceRef,
+    shadow: Shadow,
     /// The owner's share, until the piece is published or the assembly dropped.
     buffer: Mutex<Option<Buffer>>,
     /// The share was dropped, and so will not be published.
@@ -116,6 +117,7 @@ impl Assembly {
             piece,
             len,
             payload,
+            shadow: Shadow::new(len),
             buffer: Mutex::new(Some(buffer)),
             dropped: AtomicBool::new(false),
             _share: share,
@@ -158,6 +160,7 @@ impl Assembly {
                 }
             };
             let bytes = &block[(claim.start - offset) as usize..(claim.end - offset) as usize];
+            self.shadow.write(claim.clone());
             // SAFETY: the range lies within the piece and was claimed by this call alone
             // (invariant 5); the buffer is alive by this assembly's share.
             unsafe {
@@ -247,6 +250,7 @@ impl Assembly {
     /// # Safety
     /// The range lies within the piece and was found written, by `prefix` or `has`.
     pub(crate) unsafe fn bytes(&self, range: Range<u32>) -> &[u8] {
+        self.shadow.read(range.clone());
         // SAFETY: written bytes are never written again; alive by this assembly's share.
         unsafe {
             let from = self.payload.payload().as_ptr().add(range.start as usize);
@@ -254,8 +258,10 @@ impl Assembly {
         }
     }
 
-    /// The owner's share, once.
+    /// The owner's share, once, of a complete piece: for its publication.
     pub(crate) fn take_buffer(&self) -> Option<Buffer> {
+        // Who shows the bytes has seen them all: so will who sees the version.
+        self.shadow.read(0..self.len);
         lock(&self.buffer).take()
     }
 

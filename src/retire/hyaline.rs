@@ -11,7 +11,7 @@ use seize::{Collector, Guard, OwnedGuard};
 
 use super::batches::{Batches, Flag};
 use super::{Lines, List, Outlook, Record, Scheme, Span};
-use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned};
+use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned, fence};
 use crate::table::version::{Root, RootRef};
 
 /// Reclamation by batches of references, with [seize](https://docs.rs/seize).
@@ -63,6 +63,13 @@ impl Scheme for Hyaline {
     unsafe fn enter(&self, lane: &Announced, root: &AtomicPtr<Root>, _: Span) -> RootRef {
         lane.busy.store(true, Ordering::Relaxed);
         let guard = self.collector.enter_owned();
+        // Pairs with the barrier by which seize starts to retire a batch (`membarrier::heavy` in
+        // `try_retire`: a SeqCst fence, or a barrier of the system that is one for every thread).
+        // The guard has stored that it is active before this fence. If the fence comes first,
+        // seize finds the guard active, and the batch waits for it; if the barrier comes first,
+        // every load below sees a root that shows nothing of the batch, for its nodes were
+        // unpublished before they were retired.
+        fence(Ordering::SeqCst);
         // SAFETY: the collector is on the heap and freed after every lane, which the domain owns
         // beside the scheme and drops first; so the guard never outlives it. The lane is the
         // caller's alone.
@@ -74,10 +81,10 @@ impl Scheme for Hyaline {
     }
 
     unsafe fn renew(&self, _: &Announced, root: &AtomicPtr<Root>) -> RootRef {
-        // SeqCst, as seize's own `protect` loads whatever it is asked for: the load takes part in
-        // the order of its barriers.
+        // Acquire: pairs with W4. What it names is protected by the fence in `enter`, now and for
+        // as long as the guard lives.
         // SAFETY: a table's root is never null.
-        unsafe { RootRef::from_ptr(root.load(Ordering::SeqCst)).unwrap_unchecked() }
+        unsafe { RootRef::from_ptr(root.load(Ordering::Acquire)).unwrap_unchecked() }
     }
 
     unsafe fn leave(lane: &Announced) {

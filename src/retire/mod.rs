@@ -16,11 +16,15 @@ mod epoch;
 mod hyaline;
 mod interval;
 mod lines;
+#[cfg(loom)]
+mod specification;
 
 pub use epoch::Epoch;
 pub use hyaline::Hyaline;
 pub use interval::Interval;
 pub(crate) use lines::{Lane, Line, Lines};
+#[cfg(loom)]
+pub use specification::Specification;
 
 use crate::memory::piece::PieceRef;
 use crate::sync::{AtomicPtr, Owned};
