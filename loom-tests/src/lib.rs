@@ -3,11 +3,18 @@
 //! Empty without `--cfg loom`; `scripts/loom.sh` sets it.
 #![cfg(loom)]
 
+use std::future::Future;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+
+use lookbehind::{
+    Cache, CacheBuilder, Error, Held, Layout, Reclaim, States, Storage, StorageOptions, WaitPiece,
+};
 
 /// A model that takes longer on its processor is stopped, and says so; `LOOM_MAX_DURATION`
 /// (seconds) overrides it.
@@ -84,4 +91,74 @@ fn on_processor() -> Duration {
     let figures = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanos = figures.and_then(|text| text.split(' ').next()?.parse().ok());
     nanos.map_or_else(|| START.with(Instant::elapsed), Duration::from_nanos)
+}
+
+/// Bytes in a piece.
+pub const LEN: usize = 4;
+
+/// A cache with room for everything, and a film in it.
+pub fn film<R: Reclaim>(pieces: usize, options: StorageOptions) -> (Cache<R>, Storage<R>) {
+    film_in(Cache::builder(), pieces, options)
+}
+
+/// As `film`, in a cache of this builder.
+pub fn film_in<R: Reclaim>(
+    builder: CacheBuilder,
+    pieces: usize,
+    options: StorageOptions,
+) -> (Cache<R>, Storage<R>) {
+    let cache = builder.budget(1 << 20).build_with().unwrap();
+    let layout = Layout::fixed((pieces * LEN) as u64, LEN as u32).unwrap();
+    let film = cache.add_storage_with(layout, options).unwrap();
+    (cache, film)
+}
+
+/// Nobody reads, writes or holds any more: evicting the rest leaves no piece anywhere.
+pub fn settle<R: Reclaim>(cache: &Cache<R>, film: &Storage<R>) {
+    film.evict(0..u32::MAX).unwrap();
+    let stats = cache.stats();
+    let States { assembling, published, limbo, held, .. } = stats.states;
+    assert_eq!((assembling, published, limbo, held), (0, 0, 0, 0), "bytes are left behind");
+    assert_eq!((stats.waits, stats.snapshots), (0, 0));
+}
+
+/// A waker that notes a wake.
+#[derive(Default)]
+pub struct Noted(AtomicBool);
+
+impl Wake for Noted {
+    fn wake(self: Arc<Self>) {
+        // Read by a thread that has joined the one that wakes: orders nothing by itself.
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A wait in the hands of a model.
+pub struct Waiting<R: Reclaim> {
+    wait: Pin<Box<WaitPiece<R>>>,
+    noted: Arc<Noted>,
+}
+
+impl<R: Reclaim> Waiting<R> {
+    pub fn new(wait: WaitPiece<R>) -> Self {
+        Self { wait: Box::pin(wait), noted: Arc::default() }
+    }
+
+    /// Polls once.
+    pub fn poll(&mut self) -> Poll<Result<Held, Error>> {
+        let waker = Waker::from(Arc::clone(&self.noted));
+        self.wait.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    /// What the wait ends with, now that what ends it is done: it was woken, if it needed to be.
+    pub fn ended(mut self, polled: Poll<Result<Held, Error>>) -> Result<Held, Error> {
+        if let Poll::Ready(result) = polled {
+            return result;
+        }
+        assert!(self.noted.0.load(Ordering::Relaxed), "a wake-up was lost");
+        match self.poll() {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("woken for nothing"),
+        }
+    }
 }

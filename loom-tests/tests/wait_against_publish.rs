@@ -2,20 +2,15 @@
 //! wakers alone, once by a whole cache.
 #![cfg(loom)]
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool as Plain, Ordering::SeqCst};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 
-use lookbehind::model::Wakers;
-use lookbehind::{Cache, Error, Held, Layout, Storage};
+use lookbehind::model::{Epoch, Specification, Wakers};
+use lookbehind::{Error, Held, Interval, Reclaim, Storage, StorageOptions};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
-use loom_tests::check;
-
-/// Large enough that publishing one makes no pass, whose fence would stand in for others.
-const LEN: usize = 4096;
+use loom_tests::{LEN, Waiting, check, film, settle};
 
 /// Notes a wake.
 #[derive(Default)]
@@ -45,58 +40,64 @@ fn wakers() {
     });
 }
 
-/// A wait of a whole cache, which `end` ends on another thread; registered before that starts,
-/// or against it.
-fn cache(early: bool, end: fn(&Storage)) -> Result<Held, Error> {
-    let cache = Cache::builder().budget(1 << 20).build().unwrap();
-    let film = cache.add_storage(Layout::fixed(LEN as u64, LEN as u32).unwrap()).unwrap();
-    let noted = Arc::new(Noted::default());
-    let waker = Waker::from(Arc::clone(&noted));
-    let mut cx = Context::from_waker(&waker);
-    let mut wait = pin!(film.wait(0));
-    if early {
-        assert!(wait.as_mut().poll(&mut cx).is_pending());
-    }
-    let other = film.clone();
-    let ender = thread::spawn(move || end(&other));
-    let first = wait.as_mut().poll(&mut cx);
+/// Waits of a whole cache, one on this thread and so many on others, all of which `end` ends on
+/// one more thread; what they ended with.
+fn model<R: Reclaim>(others: usize, end: fn(&Storage<R>), check: fn(Result<Held, Error>)) {
+    let (cache, film) = film::<R>(1, StorageOptions::default());
+    let ending = film.clone();
+    let ender = thread::spawn(move || end(&ending));
+    let others: Vec<_> = (0..others)
+        .map(|_| {
+            let mut waiting = Waiting::new(film.wait(0));
+            thread::spawn(move || {
+                let polled = waiting.poll();
+                (waiting, polled)
+            })
+        })
+        .collect();
+    let mut waiting = Waiting::new(film.wait(0));
+    let polled = waiting.poll();
     ender.join().unwrap();
-    if let Poll::Ready(result) = first {
-        return result;
+    check(waiting.ended(polled));
+    for other in others {
+        let (waiting, polled) = other.join().unwrap();
+        check(waiting.ended(polled));
     }
-    assert!(noted.0.load(SeqCst), "a wake-up was lost");
-    match wait.as_mut().poll(&mut cx) {
-        Poll::Ready(result) => result,
-        Poll::Pending => panic!("woken for nothing"),
+    if film.stats().present_pieces > 0 {
+        settle(&cache, &film);
     }
+    assert_eq!(cache.stats().waits, 0);
+}
+
+fn publish<R: Reclaim>(waiters: usize) {
+    let end = |film: &Storage<R>| {
+        film.insert(0, &[7; LEN]).unwrap();
+    };
+    model(waiters - 1, end, |ended| assert_eq!(*ended.unwrap(), [7; LEN]));
 }
 
 #[test]
-fn publish() {
-    check("wait_against_publish, a publication", 2, || {
-        let held = cache(false, |film| {
-            film.insert(0, &[7; LEN]).unwrap();
+fn one_wait() {
+    check("wait_against_publish, a wait", 3, || publish::<Interval>(1));
+}
+
+#[test]
+fn one_wait_by_epochs() {
+    check("wait_against_publish, a wait by epochs", 2, || publish::<Epoch>(1));
+}
+
+#[test]
+fn two_waits() {
+    check("wait_against_publish, two waits", 3, || publish::<Specification>(2));
+}
+
+#[test]
+fn removal() {
+    check("wait_against_publish, a removal", 3, || {
+        let end = |film: &Storage<Specification>| film.remove().unwrap();
+        model(1, end, |ended| {
+            let error = ended.unwrap_err();
+            assert!(matches!(error, Error::Removed | Error::UnknownStorage { .. }));
         });
-        assert_eq!(*held.unwrap(), [7; LEN]);
-    });
-}
-
-/// The handle is given out with the wake-up: no eviction comes between.
-#[test]
-fn publish_and_evict() {
-    check("wait_against_publish, a publication and an eviction", 2, || {
-        let held = cache(true, |film| {
-            film.insert(0, &[7; LEN]).unwrap();
-            assert_eq!(film.evict(0..1), Ok(1));
-        });
-        assert_eq!(*held.unwrap(), [7; LEN]);
-    });
-}
-
-#[test]
-fn remove() {
-    check("wait_against_publish, a removal", 2, || {
-        let error = cache(false, |film| film.remove().unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Removed | Error::UnknownStorage { .. }));
     });
 }
