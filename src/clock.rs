@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     io, mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::Waker,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::foreign::Guest;
+use crate::sync::unmodelled::{Condvar, Mutex, MutexGuard};
 use crate::wake::wake;
 
 mod sleep;

@@ -15,17 +15,32 @@ use std as primitives;
 pub(crate) use primitives::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+#[cfg(not(tsan))]
 pub(crate) use primitives::sync::{Mutex, MutexGuard};
 /// Lets another thread go first, where a step is repeated until it has come further.
 pub(crate) use primitives::thread::yield_now;
+#[cfg(tsan)]
+pub(crate) use seen::{Mutex, MutexGuard};
 
+#[cfg(tsan)]
+mod seen;
 mod shadow;
 mod swap;
+#[cfg(any(asan, tsan))]
+mod watch;
 
 pub(crate) use shadow::Shadow;
 pub(crate) use swap::{ArcSwap, ArcSwapOption, Guard, static_option};
 
 use std::sync::{PoisonError, TryLockError};
+
+/// What the clock uses, which is in no model.
+pub(crate) mod unmodelled {
+    #[cfg(tsan)]
+    pub(crate) use super::seen::{Condvar, Mutex, MutexGuard};
+    #[cfg(not(tsan))]
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+}
 
 /// Locks, whether or not a thread panicked while it held the lock.
 ///
@@ -111,13 +126,16 @@ impl<T> Owned<T> {
     }
 }
 
-/// Tells loom when a node dies, for it does not see raw frees.
+/// Tells loom when a node dies, for it does not see raw frees; and the sanitizers, for they do not
+/// see that a node was put aside for reuse.
 ///
 /// A reader touches the canary of every node it looks into, and freeing is a write to it: a
 /// read that races with the free, or comes after it, fails the model. Costs nothing elsewhere.
 pub(crate) struct Canary {
     #[cfg(loom)]
     alive: loom::cell::UnsafeCell<bool>,
+    #[cfg(any(asan, tsan))]
+    alive: watch::Watched,
 }
 
 impl Canary {
@@ -125,6 +143,8 @@ impl Canary {
         Self {
             #[cfg(loom)]
             alive: loom::cell::UnsafeCell::new(true),
+            #[cfg(any(asan, tsan))]
+            alive: watch::Watched::default(),
         }
     }
 
@@ -134,6 +154,8 @@ impl Canary {
         #[cfg(loom)]
         // SAFETY: loom checks that no `fall` or `rise` races with this.
         self.alive.with(|p| assert!(unsafe { *p }, "a node was used after it was freed"));
+        #[cfg(any(asan, tsan))]
+        self.alive.look();
     }
 
     /// Called when the node is freed.
@@ -144,6 +166,8 @@ impl Canary {
             // SAFETY: loom checks that nothing else touches the canary meanwhile.
             assert!(unsafe { std::mem::replace(&mut *p, false) }, "a node was freed twice");
         });
+        #[cfg(any(asan, tsan))]
+        self.alive.forbid();
     }
 
     /// Called when the node's memory is used again, and when the node was written: whoever looks
@@ -153,6 +177,8 @@ impl Canary {
         #[cfg(loom)]
         // SAFETY: as for `fall`.
         self.alive.with_mut(|p| unsafe { *p = true });
+        #[cfg(any(asan, tsan))]
+        self.alive.allow();
     }
 }
 

@@ -1,0 +1,67 @@
+//! Everything at once: wrong bytes, bytes over budget and bytes that are left are counted.
+//!
+//! A second per scheme; LOOKBEHIND_STRESS_SECONDS makes it longer, LOOKBEHIND_STRESS_OPS says how
+//! many operations each thread makes instead. LOOKBEHIND_SEED repeats the choices (not the
+//! schedule).
+
+#[path = "../common/mod.rs"]
+mod common;
+mod tally;
+mod work;
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{KIB, eventually, schemes, sweep};
+use lookbehind::Reclaim;
+use work::{Until, Work};
+
+const THREADS: u64 = 4;
+
+schemes!(no_byte_is_wrong_over_budget_or_left);
+
+fn given<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+fn until() -> Until {
+    match given("LOOKBEHIND_STRESS_OPS") {
+        Some(ops) => Until { time: None, ops },
+        None => {
+            let seconds = given("LOOKBEHIND_STRESS_SECONDS").unwrap_or(1.0);
+            let time = Instant::now() + Duration::from_secs_f64(seconds);
+            Until { time: Some(time), ops: u64::MAX }
+        }
+    }
+}
+
+fn no_byte_is_wrong_over_budget_or_left<R: Reclaim>() {
+    let (seed, until) = (common::seed(), until());
+    let work = Work::<R>::new();
+    thread::scope(|scope| {
+        let run = |n| {
+            let work = &work;
+            move || work.run(n, seed, until)
+        };
+        let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(run(n))).collect();
+        // Joined one by one: TSan does not see how a scope waits.
+        threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+    });
+    let (cache, tally) = work.finish();
+    println!("{} operations: {tally}", tally.total());
+    let [compared, wrong, over] =
+        [tally.compared, tally.wrong, tally.over].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!((wrong, over), (0, 0), "wrong of {compared} compared, and bytes over budget");
+    assert!(compared > 100, "{compared}");
+    assert_eq!((cache.stats().snapshots, cache.stats().storages), (0, 0));
+    let last = common::film(&cache, 4, KIB);
+    eventually("only pool and table are left", || {
+        sweep(&cache, &[&last]);
+        let states = cache.stats().states;
+        states.total() == states.pooled + states.table
+    });
+    let stats = cache.stats();
+    assert!(stats.states.table < 8 * KIB as u64, "{stats:?}");
+    assert_eq!(stats.states.total(), stats.resident);
+}
