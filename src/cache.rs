@@ -110,6 +110,8 @@ impl CacheBuilder {
             published: Counter::default(),
             verify_failures: Counter::default(),
             past_evictions: Counter::default(),
+            #[cfg(feature = "validate")]
+            films: Mutex::new(Vec::new()),
         });
         Ok(Cache { owner: Arc::new(Owner { shared }) })
     }
@@ -193,6 +195,8 @@ impl<R: Reclaim> Cache<R> {
         let generation = slots.get(index).map_or(0, |(last, _)| last + 1);
         let id = StorageId { index: index as u32, generation };
         let film = Arc::new(Film::new(id, shared, table, layout, options));
+        #[cfg(feature = "validate")]
+        lock(&shared.films).push(Arc::downgrade(&film));
         let slot = (generation, Some(Arc::clone(&film)));
         if index == slots.len() {
             slots.push(slot)

@@ -102,6 +102,8 @@ mod stats;
 mod storage;
 mod sync;
 mod table;
+#[cfg(feature = "validate")]
+mod validate;
 mod wake;
 
 pub use cache::{Cache, CacheBuilder, Wait};

@@ -57,6 +57,9 @@ pub(crate) struct Shared<R: Reclaim> {
     pub(crate) verify_failures: Counter,
     /// Evictions of storages that are gone.
     pub(crate) past_evictions: Counter,
+    /// All films that somebody has, those that are not in the directory any more included.
+    #[cfg(feature = "validate")]
+    pub(crate) films: Mutex<Vec<std::sync::Weak<Film<R>>>>,
 }
 
 /// Takes the storages out of the cache when the last handle is gone: they refer to each other.

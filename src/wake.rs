@@ -70,6 +70,12 @@ impl Wakers {
         }
     }
 
+    /// Whether as many are counted as are registered.
+    #[cfg(feature = "validate")]
+    pub(crate) fn consistent(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) == lock(&self.registered).wakers.len()
+    }
+
     /// Whether nobody waits. A hint unless a SeqCst fence stands before it.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0

@@ -287,6 +287,35 @@ impl Assembly {
         *lock(&self.buffer) = Some(buffer);
     }
 
+    /// What stands in the ledger for it beside its piece; and the piece, while it is its own.
+    #[cfg(feature = "validate")]
+    pub(crate) fn charged(&self) -> (usize, Option<PieceRef>) {
+        (self.charge.bytes, lock(&self.buffer).as_ref().map(Buffer::piece))
+    }
+
+    /// What is wrong with the maps of an open assembly while nobody writes to it.
+    #[cfg(feature = "validate")]
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        let map = lock(&self.map);
+        let (claimed, written) = (&map.claimed, &map.written);
+        if claimed.covered() != written.covered() || claimed.prefix() != written.prefix() {
+            return Some("not all that is claimed is written");
+        }
+        if self.prefix() != written.prefix() {
+            return Some("the prefix is not that of the map");
+        }
+        if written.covered() > u64::from(self.len) || self.dropped() {
+            return Some("too much is written, or it was dropped");
+        }
+        None
+    }
+
+    /// Notes that it is alive, for `validate`.
+    #[cfg(feature = "validate")]
+    pub(crate) fn register(self: &Arc<Self>) {
+        self.charge.memory.alive.assembly(self);
+    }
+
     /// Bytes that the budget counts for it.
     pub(crate) fn size(&self) -> usize {
         // SAFETY: alive by this assembly's share.

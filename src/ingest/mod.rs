@@ -59,6 +59,8 @@ impl Assemblies {
     /// must look again whether the piece was published meanwhile: see `abandon`.
     fn open(&self, new: Assembly) -> (Arc<Assembly>, bool) {
         let new = Arc::new(new);
+        #[cfg(feature = "validate")]
+        new.register();
         let mut map = lock(&self.open);
         if let Some(open) = map.get(&new.piece) {
             return (Arc::clone(open), false);

@@ -205,6 +205,24 @@ impl Budget {
         self.state(State::Limbo).saturating_sub((self.kept.get() as i64).max(0) as u64)
     }
 
+    /// The six counters as they are, for who recounts them.
+    #[cfg(feature = "validate")]
+    pub(crate) fn counters(&self) -> [u64; 6] {
+        std::array::from_fn(|state| self.states[state].get())
+    }
+
+    /// Bytes in limbo that passes have found kept.
+    #[cfg(feature = "validate")]
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.get()
+    }
+
+    /// What is resident is never above this.
+    #[cfg(feature = "validate")]
+    pub(crate) fn bound(&self) -> u64 {
+        self.limit().max(self.ceiling.load(Ordering::Relaxed) * UNIT as u64)
+    }
+
     /// The resident bytes split by state.
     ///
     /// The sum is `resident` exactly. The split is exact when nothing moves; while bytes move

@@ -59,6 +59,8 @@ pub(crate) struct Memory {
     closed: AtomicBool,
     /// Writers that wait for memory.
     pub(crate) freed: Wakers,
+    #[cfg(feature = "validate")]
+    pub(crate) alive: crate::validate::Alive,
 }
 
 /// The owner's share of a buffer before publication. Dropping it recycles the buffer, once
@@ -76,6 +78,8 @@ impl Memory {
             returned: AtomicPtr::new(std::ptr::null_mut()),
             closed: AtomicBool::new(false),
             freed: Wakers::default(),
+            #[cfg(feature = "validate")]
+            alive: Default::default(),
         })
     }
 
@@ -111,6 +115,8 @@ impl Memory {
                 // The buffer's own share of the memory; given up in `destroy`.
                 // SAFETY: fresh, so owned here alone.
                 unsafe { piece.set_home(Arc::into_raw(Arc::clone(self))) };
+                #[cfg(feature = "validate")]
+                self.alive.buffer(piece);
                 piece
             }
         };
@@ -148,6 +154,22 @@ impl Memory {
             }
         }
         any
+    }
+
+    /// The buffers in the pool, and those that handles have returned, while nobody else uses the
+    /// cache; `None` if the shelf is not as it should be.
+    #[cfg(feature = "validate")]
+    pub(crate) fn free_buffers(&self) -> Option<(Vec<PieceRef>, Vec<PieceRef>)> {
+        let pooled = self.pool.things()?.into_iter().map(PieceRef::from_ptr);
+        let pooled: Option<Vec<_>> = pooled.collect();
+        let mut returned = Vec::new();
+        let mut next = self.returned.load(Ordering::Relaxed);
+        while let Some(piece) = PieceRef::from_ptr(next) {
+            returned.push(piece);
+            // SAFETY: on the list, so alive.
+            next = unsafe { piece.header() }.counts.returned.load(Ordering::Relaxed);
+        }
+        Some((pooled?, returned))
     }
 
     /// Puts a buffer that nobody can reach any more into the pool, or frees it. Wakes nobody:
@@ -189,6 +211,8 @@ impl Memory {
         unsafe {
             let size = piece.size();
             let home = piece.header().counts.home;
+            #[cfg(feature = "validate")]
+            self.alive.no_buffer(piece);
             piece.free();
             self.budget.release(size, from);
             // `self` may only be alive by this count; nothing touches it afterwards.

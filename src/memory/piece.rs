@@ -228,6 +228,16 @@ impl PieceRef {
 }
 
 impl Header {
+    #[cfg(feature = "validate")]
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[cfg(feature = "validate")]
+    pub(crate) fn refs(&self) -> usize {
+        self.counts.refs.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn index(&self) -> u32 {
         self.index
     }

@@ -56,6 +56,17 @@ impl<T> Shelf<T> {
         None
     }
 
+    /// The things on the shelf, while nobody else uses it; `None` if its two words disagree.
+    #[cfg(feature = "validate")]
+    pub(crate) fn things(&self) -> Option<Vec<*mut T>> {
+        let (full, empty) = (self.full.load(Ordering::Relaxed), self.empty.load(Ordering::Relaxed));
+        let all = u64::MAX >> (64 - self.places.len());
+        let at = |place: &usize| full & (1 << place) != 0;
+        let things = (0..self.places.len()).filter(at);
+        let things = things.map(|place| self.places[place].load(Ordering::Relaxed)).collect();
+        (full ^ empty == all && full & empty == 0).then_some(things)
+    }
+
     /// Puts a thing on the shelf, or gives it back if there is no empty place.
     pub(crate) fn put(&self, thing: *mut T) -> Result<(), *mut T> {
         loop {

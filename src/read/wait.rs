@@ -131,6 +131,15 @@ impl Waits {
         self.count.load(Ordering::Relaxed) > 0 && lock(&self.by_piece).contains_key(&piece)
     }
 
+    /// Whether as many are counted as are registered, and all of these wait.
+    #[cfg(feature = "validate")]
+    pub(crate) fn consistent(&self) -> bool {
+        let by_piece = lock(&self.by_piece);
+        let waits = |w: &Arc<Waiter>| matches!(*lock(&w.state), Waiting::For(_));
+        by_piece.values().all(|waiters| !waiters.is_empty() && waiters.iter().all(waits))
+            && by_piece.values().map(Vec::len).sum::<usize>() == self.count()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -94,6 +94,14 @@ impl Demand {
         self.changed();
     }
 
+    /// Whether as many fetches are counted as are under way, and as many wakers as registered.
+    #[cfg(feature = "validate")]
+    pub(crate) fn consistent(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == lock(&self.flights).len()
+            && self.changed.consistent()
+            && self.grown.consistent()
+    }
+
     fn land(&self, piece: u32) -> Option<Arc<Flight>> {
         let mut flights = lock(&self.flights);
         let landed = flights.remove(&piece);

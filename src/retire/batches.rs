@@ -71,6 +71,19 @@ impl Batches {
     }
 
     /// # Safety
+    /// As for [`super::Scheme::each`].
+    #[cfg(feature = "validate")]
+    pub(super) unsafe fn each(&self, see: &mut dyn FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            if let Some((_, list, _)) = &self.waiting {
+                list.each(&mut *see);
+            }
+            self.next.each(see);
+        }
+    }
+
+    /// # Safety
     /// As for [`super::Scheme::surrender`].
     pub(super) unsafe fn take_all(&mut self, free: &mut dyn FnMut(Record)) {
         // SAFETY: the caller's contract.

@@ -134,6 +134,12 @@ impl Scheme for Epoch {
         Outlook::default()
     }
 
+    #[cfg(feature = "validate")]
+    unsafe fn each(limbo: &Limbo, see: &mut dyn FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        unsafe { limbo.batches.each(see) };
+    }
+
     unsafe fn surrender(limbo: &mut Limbo, free: &mut dyn FnMut(Record)) {
         // SAFETY: the caller's contract.
         unsafe { limbo.batches.take_all(free) };

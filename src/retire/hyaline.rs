@@ -126,6 +126,12 @@ impl Scheme for Hyaline {
         Outlook::default()
     }
 
+    #[cfg(feature = "validate")]
+    unsafe fn each(limbo: &Batches, see: &mut dyn FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        unsafe { limbo.each(see) };
+    }
+
     unsafe fn surrender(limbo: &mut Batches, free: &mut dyn FnMut(Record)) {
         // SAFETY: the caller's contract.
         unsafe { limbo.take_all(free) };

@@ -160,6 +160,19 @@ impl Scheme for Interval {
         limbo.outlook
     }
 
+    #[cfg(feature = "validate")]
+    unsafe fn each(limbo: &Limbo, see: &mut dyn FnMut(Record)) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            limbo.roots.each(|record| {
+                see(record);
+                if let Record::Root(root) = record {
+                    root.head().keeps.with(|keeps| keeps.hanging.each(&mut *see));
+                }
+            });
+        }
+    }
+
     unsafe fn surrender(limbo: &mut Limbo, free: &mut dyn FnMut(Record)) {
         // SAFETY: the caller's contract.
         unsafe {

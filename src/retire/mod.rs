@@ -98,6 +98,13 @@ pub(crate) trait Scheme: Send + Sync + Sized + 'static {
     /// What stalled snapshots are known to show: evicting that frees nothing now. A hint.
     fn outlook(limbo: &Self::Limbo) -> Outlook;
 
+    /// Shows everything that waits.
+    ///
+    /// # Safety
+    /// No pass is under way, and none comes meanwhile.
+    #[cfg(feature = "validate")]
+    unsafe fn each(limbo: &Self::Limbo, see: &mut dyn FnMut(Record));
+
     /// Passes everything to `free`.
     ///
     /// # Safety
@@ -195,6 +202,16 @@ impl Record {
         }
     }
 
+    /// The version that no longer showed the node, once a pass has taken it over.
+    ///
+    /// # Safety
+    /// The node is alive, retired, and no pass is under way.
+    #[cfg(feature = "validate")]
+    pub(crate) unsafe fn died(self) -> u64 {
+        // SAFETY: the caller's contract.
+        unsafe { self.link().with(|link| link.died) }
+    }
+
     /// # Safety
     /// The node is alive.
     pub(crate) unsafe fn link<'a>(self) -> &'a Link {
@@ -266,6 +283,18 @@ impl List {
         // SAFETY: the caller's contract.
         self.0 = unsafe { record.link().with(|link| link.next.take()) };
         Some(record)
+    }
+
+    /// # Safety
+    /// As for [`List::pop`].
+    #[cfg(feature = "validate")]
+    pub(crate) unsafe fn each(&self, mut see: impl FnMut(Record)) {
+        let mut next = self.0;
+        while let Some(record) = next {
+            see(record);
+            // SAFETY: the caller's contract.
+            next = unsafe { record.link().with(|link| link.next) };
+        }
     }
 
     /// # Safety

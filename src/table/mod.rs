@@ -1,5 +1,7 @@
 //! Published: the versioned table of one storage.
 
+#[cfg(feature = "validate")]
+pub(crate) mod audit;
 pub(crate) mod publish;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;

@@ -63,11 +63,11 @@ pub(crate) struct Table<S: Scheme> {
     pub(crate) domain: Arc<Domain<S>>,
     pub(super) memory: Arc<Memory>,
     /// Slots in a leaf; fewer than [`LEAF`] in a short film.
-    slots: u32,
+    pub(super) slots: u32,
     /// Places for leaves in a root.
-    capacity: u32,
+    pub(super) capacity: u32,
     /// All places are in use and stay where they are: the film's length is known.
-    fixed: bool,
+    pub(super) fixed: bool,
     /// Roots for reuse. They come back to this storage only, so that a reader stalled between
     /// R1 and R4 never announces another storage's version.
     pub(super) spare: Shelf<Root>,

@@ -144,6 +144,17 @@ impl LeafRef {
         Ok(Self(node))
     }
 
+    /// Bytes that the budget counts for it, and its slots.
+    ///
+    /// # Safety
+    /// The leaf is alive.
+    #[cfg(feature = "validate")]
+    pub(crate) unsafe fn measures(self) -> (usize, u32) {
+        // SAFETY: the caller's contract.
+        let head = unsafe { self.head() };
+        (head.size, head.slots)
+    }
+
     /// Bytes that the budget counts for a leaf of `slots` pieces.
     pub(crate) const fn size_for(slots: u32) -> usize {
         rounded(size_of::<Leaf>() + slots as usize * size_of::<*mut u8>())
@@ -275,6 +286,16 @@ impl RootRef {
 
     pub(crate) const fn size_for(capacity: u32) -> usize {
         rounded(size_of::<Root>() + capacity as usize * size_of::<*mut u8>())
+    }
+
+    /// Bytes that the budget counts for it.
+    ///
+    /// # Safety
+    /// The root is alive.
+    #[cfg(feature = "validate")]
+    pub(crate) unsafe fn size(self) -> usize {
+        // SAFETY: the caller's contract.
+        unsafe { self.head() }.size
     }
 
     pub(crate) fn from_ptr(pointer: *mut Root) -> Option<Self> {
