@@ -34,7 +34,7 @@ pub fn parse(value: &[u8], len: u64) -> Asked {
     let Some((unit, set)) = text.split_once('=') else {
         return MALFORMED;
     };
-    if !unit.trim().eq_ignore_ascii_case("bytes") {
+    if !unit.trim_matches([' ', '\t']).eq_ignore_ascii_case("bytes") {
         return Asked::Whole;
     }
     let mut specs = 0;
@@ -172,6 +172,9 @@ mod tests {
     fn other_units_are_ignored() {
         assert_eq!(parse(b"seconds=1-2", 1000), Asked::Whole);
         assert_eq!(parse(b"=1-2", 1000), Asked::Whole);
+        for value in ["\u{b}bytes=1-2", "bytes\u{a0}=1-2"] {
+            assert_eq!(parse(value.as_bytes(), 1000), Asked::Whole, "no blank of a header");
+        }
     }
 
     #[test]
