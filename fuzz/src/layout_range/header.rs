@@ -90,8 +90,9 @@ pub(super) fn generated(input: &mut Input) {
     check(&header, len);
 }
 
+/// Bytes of a film: no file system has longer ones.
 fn length(input: &mut Input) -> u64 {
-    if input.flag() { input.between(1, 1000) } else { input.hostile() }
+    if input.flag() { input.between(1, 1000) } else { input.hostile() & i64::MAX as u64 }
 }
 
 fn blanks(input: &mut Input, header: &mut Vec<u8>) {
