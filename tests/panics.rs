@@ -498,7 +498,7 @@ fn a_thread_that_panics_leaves_nothing_behind<R: Reclaim>() {
         });
         let going_on = scope.spawn(|| {
             for piece in 100..150 {
-                film.insert(piece, &of(piece, LEN)).unwrap();
+                film.insert_wait(piece, &of(piece, LEN), PATIENCE).unwrap();
                 assert_eq!(film.get(piece).unwrap()[..], of(piece, LEN));
             }
         });
