@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -43,6 +44,8 @@ pub struct App {
     pub behind: Extent,
     /// The names under which to answer.
     pub hosts: Hosts,
+    /// How long a client may take nothing of its answer.
+    pub send_timeout: Duration,
     /// Connections open now.
     pub connections: AtomicU64,
 }
@@ -72,6 +75,7 @@ impl App {
             ahead: args.ahead,
             behind: args.behind,
             hosts: Hosts::new(&args.allow_hosts),
+            send_timeout: args.send_timeout,
             connections: AtomicU64::new(0),
         })
     }

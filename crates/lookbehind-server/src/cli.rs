@@ -16,10 +16,14 @@ pub struct Cli {
     pub command: Command,
 }
 
+const STOPPING: &str = "SIGINT and SIGTERM end the program: no new connections, transfers may go on \
+     for 5 s, exit code 0. A second signal ends it at once, with 130 or 143.";
+
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve films over HTTP
+    #[command(after_help = STOPPING)]
     Serve(ServeArgs),
 }
 
@@ -61,6 +65,10 @@ pub struct ServeArgs {
     /// Bit rate by which times become sizes, for films that do not tell their own
     #[arg(long, value_name = "RATE", value_parser = rate, default_value = "8Mbit")]
     pub bitrate: u64,
+
+    /// How long a client may take nothing of its answer before it is cut off; 0s for no limit
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5min")]
+    pub send_timeout: Duration,
 
     /// Makes the origin answer late, to try the cache against
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]

@@ -2,7 +2,8 @@
 //!
 //! The modules stand in the order in which a request passes through them:
 //!
-//! 1. [`cli`] reads the options, [`app`] wires what they ask for, [`serve`] listens and stops.
+//! 1. [`cli`] reads the options, [`app`] wires what they ask for, [`serve`] listens and stops;
+//!    [`stall`] gives up on a client that takes nothing.
 //! 2. [`host`] turns away what a rebound name brings, [`media`] answers for a film:
 //!    [`conditions`] and [`range`] say what of it is asked for, [`viewer`] on whose behalf.
 //! 3. [`film`] knows the state of the file ([`source`]) and the storage that caches just that
@@ -33,4 +34,5 @@ pub mod probe;
 pub mod range;
 pub mod serve;
 pub mod source;
+pub mod stall;
 pub mod viewer;

@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use crate::app::App;
 use crate::cli::ServeArgs;
+use crate::stall::Impatient;
 
 /// How long transfers may go on after the signal to stop.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -171,9 +172,13 @@ async fn accept(
         let Ok(local) = stream.local_addr() else {
             continue;
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
         let peer = Peer { connection, address, local };
         let (app, router, watcher) = (Arc::clone(app), router.clone(), graceful.watcher());
         connections.spawn(async move {
+            let stream = Impatient::new(stream, app.send_timeout);
             let open = Open::new(app, connection);
             converse(stream, peer, router, watcher).await;
             drop((open, place));
@@ -202,10 +207,7 @@ impl Drop for Open {
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: TcpStream, peer: Peer, router: Router, watcher: Watcher) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
+async fn converse(stream: Impatient<TcpStream>, peer: Peer, router: Router, watcher: Watcher) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         router.clone().call(request.map(Body::new))
