@@ -5,9 +5,11 @@
 //! between are that state's. This holds because a stamp is only trusted once it has
 //! [settled](Stamp::settles_in): a later write then cannot bear the same time.
 
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
@@ -24,6 +26,17 @@ pub enum Source {
     File(PathBuf),
     /// Bytes that the program carries.
     Memory(&'static [u8]),
+    /// Bytes from elsewhere; so far only tests have such, which stall and lie.
+    Remote(Arc<dyn Remote>),
+}
+
+/// Bytes from elsewhere. Nothing that it says is trusted; its calls may block.
+pub trait Remote: fmt::Debug + Send + Sync {
+    /// The present state.
+    fn stamp(&self) -> io::Result<Stamp>;
+
+    /// Fills `buffer` from `offset`; an error if there is less.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
 /// What identifies one state of a source.
@@ -45,6 +58,8 @@ pub enum Opened {
     File(File),
     /// Bytes that the program carries.
     Memory(&'static [u8]),
+    /// Bytes from elsewhere.
+    Remote(Arc<dyn Remote>),
 }
 
 impl Source {
@@ -53,6 +68,7 @@ impl Source {
         match self {
             Source::File(path) => Stamp::of(&std::fs::metadata(path)?),
             Source::Memory(bytes) => Ok(Stamp::memory(bytes)),
+            Source::Remote(remote) => remote.stamp(),
         }
     }
 
@@ -65,6 +81,7 @@ impl Source {
                 File::open(path).map(Opened::File)
             }
             Source::Memory(bytes) => Ok(Opened::Memory(bytes)),
+            Source::Remote(remote) => Ok(Opened::Remote(Arc::clone(remote))),
         }
     }
 
@@ -72,7 +89,7 @@ impl Source {
     pub fn etag(&self, stamp: &Stamp) -> String {
         let mut hash = Sha256::new();
         match self {
-            Source::File(_) => {
+            Source::File(_) | Source::Remote(_) => {
                 hash.update(stamp.len.to_le_bytes());
                 hash.update(nanos(stamp.modified).to_le_bytes());
                 for part in stamp.identity {
@@ -92,6 +109,7 @@ impl Opened {
         match self {
             Opened::File(file) => Stamp::of(&file.metadata()?),
             Opened::Memory(bytes) => Ok(Stamp::memory(bytes)),
+            Opened::Remote(remote) => remote.stamp(),
         }
     }
 
@@ -99,6 +117,7 @@ impl Opened {
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         match self {
             Opened::File(file) => read_file(file, buffer, offset),
+            Opened::Remote(remote) => remote.read_exact_at(buffer, offset),
             Opened::Memory(bytes) => {
                 let part = usize::try_from(offset)
                     .ok()
@@ -125,6 +144,11 @@ fn read_file(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> 
 }
 
 impl Stamp {
+    /// The stamp of a source that numbers its states.
+    pub fn numbered(len: u64, number: u64) -> Stamp {
+        Stamp { len, modified: None, identity: [number.into(), 0, 0, 0] }
+    }
+
     fn memory(bytes: &[u8]) -> Stamp {
         Stamp { len: bytes.len() as u64, modified: None, identity: [0; 4] }
     }

@@ -147,6 +147,13 @@ impl Client {
         self.raw(head.as_bytes());
     }
 
+    /// Asks for a film from `start` on; the connection may be closed already.
+    pub fn send_if_it_listens(&mut self, path: &str, start: u64) {
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes={start}-\r\n\r\n");
+        let _ = self.stream.get_mut().write_all(head.as_bytes());
+    }
+
     /// Status and fields; the body is still to be read.
     pub fn head(&mut self) -> Answer {
         self.try_head().expect("an answer")
@@ -270,4 +277,37 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// Whether the tests at the scale of the project's promises were asked for.
 pub fn full() -> bool {
     std::env::var_os("LOOKBEHIND_FULL").is_some_and(|value| value == "1")
+}
+
+/// Random numbers; the seed is LOOKBEHIND_SEED, or one from the time, and printed.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Random {
+        let given = std::env::var("LOOKBEHIND_SEED").ok().and_then(|text| text.parse().ok());
+        let time = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64);
+        let seed = given.unwrap_or_else(time);
+        println!("LOOKBEHIND_SEED={seed}");
+        Random(seed)
+    }
+
+    /// Another one, with numbers of its own.
+    pub fn split(&mut self) -> Random {
+        Random(self.next())
+    }
+
+    fn next(&mut self) -> u64 {
+        let mut word = [0; 8];
+        fill(self.0 & 0xffff, self.0 & !7, &mut word);
+        self.0 = u64::from_le_bytes(word);
+        self.0
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub fn millis(&mut self, limit: u64) -> Duration {
+        Duration::from_micros(self.below(limit * 1000))
+    }
 }
