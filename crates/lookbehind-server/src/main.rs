@@ -35,8 +35,12 @@ fn main() -> ExitCode {
 }
 
 async fn serve(args: ServeArgs) -> Result<(), StartError> {
-    let server = Server::bind(args).await?;
-    let stop = first_signal()?;
+    // First of all: from here on a signal ends the program in good order.
+    let mut stop = std::pin::pin!(first_signal()?);
+    let server = tokio::select! {
+        server = Server::bind(args) => server?,
+        () = &mut stop => return Ok(()),
+    };
     // Whoever started the program may have closed its output; that is no reason to stop.
     let mut out = std::io::stdout().lock();
     for line in server.announcement() {
