@@ -129,13 +129,13 @@ impl<S: Scheduler> Scheduler for Parking<S> {
     }
 }
 
-/// Parks the thread of the cast at each step; the others run under `schedules() / 200` random
+/// Parks the thread of the cast at each step; the others run under `schedules() / 800` random
 /// schedules for each, and as many of PCT, each alone and not.
 ///
 /// # Panics
 /// If they do not go on.
 pub fn at_every_step(name: &str, cast: impl Fn(&Place) -> Cast + Send + Sync + 'static) {
-    let each = (schedules() / 200).max(1);
+    let each = (schedules() / 800).max(1);
     let cast = Arc::new(cast);
     let started = Instant::now();
     say(&format!("{name}, parked: LOOKBEHIND_SEED={}", seed()));
