@@ -123,6 +123,7 @@ impl<R: Reclaim> Cache<R> {
         for film in films {
             film.table.pass();
         }
+        shared.pass_all();
         shared.memory.take_back_returned();
         self.validate()?;
         let limbo = shared.memory.budget.state(State::Limbo);
