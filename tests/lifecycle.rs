@@ -216,13 +216,32 @@ fn observers_learn_the_reason_and_a_panic_of_one_stops_nobody() {
 }
 
 #[test]
+fn what_an_observer_throws_is_dropped() {
+    struct Thrown(Arc<AtomicU32>);
+    impl Drop for Thrown {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&dropped);
+    let observer = move |_: &Eviction| std::panic::resume_unwind(Box::new(Thrown(count.clone())));
+    let cache = built::<Interval>(Cache::builder().observer(observer), MIB);
+    let film = film(&cache, 4, LEN);
+    fill(&film, 0..4);
+    assert_eq!((film.evict(0..4), dropped.load(Ordering::SeqCst)), (Ok(4), 4));
+}
+
+#[test]
 fn an_observer_may_use_the_cache() {
     let film = Arc::new(std::sync::OnceLock::<Storage>::new());
-    let own = Arc::clone(&film);
+    // Weak: the cache owns its observers, and a storage keeps its cache.
+    let own = Arc::downgrade(&film);
     let found = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&found);
     let observer = move |eviction: &Eviction| {
-        let Some(film) = own.get() else { return };
+        let Some(film) = own.upgrade() else { return };
+        let Some(film) = film.get() else { return };
         // Told before the piece is unpublished.
         let held = film.get(eviction.piece).unwrap();
         assert_eq!(held[..], of(eviction.piece, LEN));
