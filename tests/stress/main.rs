@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{KIB, eventually, schemes, sweep};
+use common::schemes;
 use lookbehind::Reclaim;
 use work::{Until, Work};
 
@@ -54,14 +54,5 @@ fn no_byte_is_wrong_over_budget_or_left<R: Reclaim>() {
         [tally.compared, tally.wrong, tally.over].map(|count| count.load(Ordering::Relaxed));
     assert_eq!((wrong, over), (0, 0), "wrong of {compared} compared, and bytes over budget");
     assert!(compared > 100, "{compared}");
-    assert_eq!((cache.stats().snapshots, cache.stats().storages), (0, 0));
-    let last = common::film(&cache, 4, KIB);
-    eventually("only pool and table are left", || {
-        sweep(&cache, &[&last]);
-        let states = cache.stats().states;
-        states.total() == states.pooled + states.table
-    });
-    let stats = cache.stats();
-    assert!(stats.states.table < 8 * KIB as u64, "{stats:?}");
-    assert_eq!(stats.states.total(), stats.resident);
+    work::nothing_is_left(&cache);
 }

@@ -19,7 +19,7 @@ use lookbehind::{
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::common::{self, KIB, MIB, content, layout};
+use super::common::{self, KIB, MIB, content, eventually, layout, sweep};
 use super::tally::{Kind, Tally};
 
 pub const BUDGET: usize = 2 * MIB;
@@ -379,4 +379,18 @@ fn add<R: Reclaim>(
     };
     let storage = cache.add_storage_with(layout(PIECES, LENS[place]), options)?;
     Ok(Arc::new(Film { storage, place, generation }))
+}
+
+/// Whether the ledger has nothing left in it but what is pooled, and the table of one film.
+pub fn nothing_is_left<R: Reclaim>(cache: &Cache<R>) {
+    assert_eq!((cache.stats().snapshots, cache.stats().storages), (0, 0));
+    let last = common::film(cache, 4, KIB);
+    eventually("only pool and table are left", || {
+        sweep(cache, &[&last]);
+        let states = cache.stats().states;
+        states.total() == states.pooled + states.table
+    });
+    let stats = cache.stats();
+    assert!(stats.states.table < 8 * KIB as u64, "{stats:?}");
+    assert_eq!(stats.states.total(), stats.resident);
 }
