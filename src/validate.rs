@@ -111,6 +111,13 @@ impl<R: Reclaim> Cache<R> {
         shared.validate_budget(&count)
     }
 
+    /// What is kept for evictions: no piece gets it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn headroom(&self) -> u64 {
+        self.shared().memory.budget.headroom()
+    }
+
     /// Collects what can be collected, and then validates: with no snapshot alive nothing may be
     /// left in limbo.
     ///

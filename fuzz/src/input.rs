@@ -72,19 +72,26 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The bytes of a piece, derived from who it is: no two pieces are alike.
+/// The bytes of a piece, derived from who it is: no two pieces are alike, nor two parts of one.
 pub(crate) fn content(who: u64, piece: u32, len: usize) -> Vec<u8> {
-    let mut state = (who + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (u64::from(piece) + 1).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
+    let mut bytes: Vec<u8> = words(who, piece).take(len.div_ceil(8)).flatten().collect();
     bytes.truncate(len);
     bytes
+}
+
+/// Whether these are the bytes of that piece.
+pub(crate) fn is_content(bytes: &[u8], who: u64, piece: u32, len: usize) -> bool {
+    bytes.len() == len
+        && bytes.chunks(8).zip(words(who, piece)).all(|(part, word)| part == &word[..part.len()])
+}
+
+fn words(who: u64, piece: u32) -> impl Iterator<Item = [u8; 8]> {
+    let mut word = (who + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (u64::from(piece) + 1).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
+    std::iter::repeat_with(move || {
+        word = word.wrapping_add(0x2545_F491_4F6C_DD1D);
+        word.to_le_bytes()
+    })
 }
 
 /// A waker that counts.

@@ -69,6 +69,15 @@ impl<R: Reclaim> Seen<R> {
         assert_eq!(self.snapshot.version(), self.version);
         for (number, piece) in &self.shows {
             let bytes = self.snapshot.get(*number);
+            assert!(bytes.is_some_and(|b| piece.looks_like(b)), "{piece:?} in {:?}", self.span);
+        }
+    }
+
+    /// The same, to the last byte.
+    pub(super) fn check_whole(&self) {
+        self.check();
+        for (number, piece) in &self.shows {
+            let bytes = self.snapshot.get(*number);
             assert!(bytes.is_some_and(|bytes| piece.is(bytes)), "{piece:?} in {:?}", self.span);
         }
         let shown: Vec<u32> = self.snapshot.runs().flatten().collect();

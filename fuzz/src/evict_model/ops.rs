@@ -171,7 +171,7 @@ impl<R: Reclaim> World<R> {
         } else if input.once_in(48) && self.forgotten == 0 {
             self.forgotten += u32::from(reading.forget());
         } else {
-            drop(reading.snapshots.swap_remove(which));
+            reading.snapshots.swap_remove(which).check_whole();
         }
     }
 
