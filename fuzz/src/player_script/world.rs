@@ -373,12 +373,27 @@ impl<R: Reclaim> World<R> {
                 let piece = fetch.piece();
                 assert!(!self.film.contains(piece) && !self.in_flight(piece));
                 assert!(allowed.contains(&piece), "piece {piece} is offered, nobody needs it");
+                assert!(self.is_most_urgent(piece), "piece {piece} is not the most urgent one");
                 assert_eq!(fetch.byte_range(), self.range(piece));
                 assert!(!fetch.is_cancelled());
                 let needed = needed.contains(&piece);
                 self.flying.push(Flying { fetch, landed: false, needed });
             }
         }
+    }
+
+    /// Reads that wait come first; then what is next in somebody's window.
+    fn is_most_urgent(&self, piece: u32) -> bool {
+        let missing = |piece: u32| !self.film.contains(piece) && !self.in_flight(piece);
+        let waits = self.players.iter().filter_map(|playing| playing.wait.as_ref());
+        let mut waited = waits.filter(|w| w.outcome == Outcome::None).map(|wait| wait.piece);
+        if waited.clone().any(missing) {
+            return waited.any(|waited| waited == piece);
+        }
+        self.players.iter().any(|playing| {
+            let at = (playing.player.position() / self.piece_len) as u32;
+            at <= piece && !(at..piece).any(missing)
+        })
     }
 
     /// Brings a piece, whoever asked for it.
