@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{Done, KIB, MIB, PATIENCE, built, cache, fill, film, layout, of, schemes};
+use common::{Done, KIB, MIB, PATIENCE, built, cache, fill, film, join, layout, of, schemes};
 use lookbehind::{
     Cache, Error, Eviction, Interval, Layout, PlayerConfig, Reason, Reclaim, Storage, StorageId,
     Wait, global,
@@ -62,7 +62,7 @@ fn films_can_be_removed_while_they_are_written_and_read<R: Reclaim>() {
         let film = film(&cache, 50, LEN);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            for n in 0..2 {
+            let spawn = |n| {
                 let (film, done) = (&film, &done);
                 scope.spawn(move || {
                     for piece in (n..50).step_by(2).cycle() {
@@ -79,13 +79,15 @@ fn films_can_be_removed_while_they_are_written_and_read<R: Reclaim>() {
                         }
                         let _ = film.write((piece + 7) % 50, 0, &[1; 10]);
                     }
-                });
-            }
+                })
+            };
+            let threads: Vec<_> = (0..2).map(spawn).collect();
             while film.stats().present_pieces < 5 {
                 thread::yield_now();
             }
             film.remove().unwrap();
             drop(Done(&done));
+            join(threads);
         });
         assert_eq!(film.stats().present_pieces, 0);
         assert_eq!(film.stats().assembling_pieces, 0);
@@ -159,7 +161,7 @@ fn each_eviction_is_told_exactly_once<R: Reclaim>() {
     let film = film(&cache, 400, LEN);
     let published = AtomicU32::new(0);
     thread::scope(|scope| {
-        for n in 0..3 {
+        let spawn = |n| {
             let (film, published) = (&film, &published);
             scope.spawn(move || {
                 for round in 0..2 {
@@ -174,8 +176,9 @@ fn each_eviction_is_told_exactly_once<R: Reclaim>() {
                         }
                     }
                 }
-            });
-        }
+            })
+        };
+        join((0..3).map(spawn).collect());
     });
     film.remove().unwrap();
     let told = told.lock().unwrap();

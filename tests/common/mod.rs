@@ -110,6 +110,11 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Waits for threads one by one: how the end of a scope waits for them TSan does not see.
+pub fn join(threads: Vec<thread::ScopedJoinHandle<'_, ()>>) {
+    threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+}
+
 /// Raised when it is dropped, also by a failing test: whoever goes on until then ends.
 pub struct Done<'a>(pub &'a AtomicBool);
 

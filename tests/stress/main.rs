@@ -44,9 +44,7 @@ fn no_byte_is_wrong_over_budget_or_left<R: Reclaim>() {
             let work = &work;
             move || work.run(n, seed, until)
         };
-        let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(run(n))).collect();
-        // Joined one by one: TSan does not see how a scope waits.
-        threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+        common::join((0..THREADS).map(|n| scope.spawn(run(n))).collect());
     });
     let (cache, tally) = work.finish();
     println!("{} operations: {tally}", tally.total());
