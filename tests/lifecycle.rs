@@ -62,7 +62,7 @@ fn films_can_be_removed_while_they_are_written_and_read<R: Reclaim>() {
         let film = film(&cache, 50, LEN);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let spawn = |n| {
+            let spawn = |n: u32| {
                 let (film, done) = (&film, &done);
                 scope.spawn(move || {
                     for piece in (n..50).step_by(2).cycle() {
@@ -161,7 +161,7 @@ fn each_eviction_is_told_exactly_once<R: Reclaim>() {
     let film = film(&cache, 400, LEN);
     let published = AtomicU32::new(0);
     thread::scope(|scope| {
-        let spawn = |n| {
+        let spawn = |n: u32| {
             let (film, published) = (&film, &published);
             scope.spawn(move || {
                 for round in 0..2 {
