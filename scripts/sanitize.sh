@@ -50,9 +50,11 @@ if (($# == 0)); then
         set -- --test stress --test history --test lifecycle
     fi
 fi
-# After the arguments of cargo, those of the tests.
+# After the arguments of cargo, those of the tests. What a test prints is captured behind a mutex of
+# std, and so is what they print at once: neither is done.
 if [[ $sanitizer == thread ]]; then
-    if [[ " $* " == *" -- "* ]]; then set -- "$@" --skip hyaline; else set -- "$@" -- --skip hyaline; fi
+    [[ " $* " == *" -- "* ]] || set -- "$@" --
+    set -- "$@" --nocapture --test-threads 1 --skip hyaline
 fi
 
 unset CARGO_ENCODED_RUSTFLAGS # it would win over RUSTFLAGS
@@ -62,5 +64,5 @@ export RUSTFLAGS=$flags
 export CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
-exec cargo +nightly test --locked --release -p lookbehind --target x86_64-unknown-linux-gnu \
+exec cargo +nightly test --no-fail-fast --locked --release -p lookbehind --target x86_64-unknown-linux-gnu \
     --target-dir "target/$sanitizer" "$@"

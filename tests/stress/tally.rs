@@ -8,6 +8,7 @@ pub enum Kind {
     Insert,
     Blocks,
     Fetch,
+    Peek,
     Snapshot,
     Hold,
     Play,
@@ -18,9 +19,9 @@ pub enum Kind {
     Abort,
 }
 
-const NAMES: [&str; 11] = [
-    "insert", "blocks", "fetch", "snapshot", "hold", "play", "wait", "evict", "resize", "renew",
-    "abort",
+const NAMES: [&str; 12] = [
+    "insert", "blocks", "fetch", "peek", "snapshot", "hold", "play", "wait", "evict", "resize",
+    "renew", "abort",
 ];
 
 #[derive(Default)]

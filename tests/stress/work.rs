@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ const PIECES: u32 = 300;
 /// The lengths of the films' pieces. The first film has a verifier, the second shows what is
 /// arriving.
 const LENS: [usize; 3] = [16 * KIB, 4 * KIB, 700];
+
+/// Operations that each thread makes in any case, however slow the machine.
+const ENOUGH: u64 = 200;
 
 /// A film in its place; each that moves in has a generation of its own.
 struct Film<R: Reclaim> {
@@ -55,6 +58,8 @@ pub struct Work<R: Reclaim> {
     /// A small cache that is aborted and replaced.
     brief: ArcSwap<(Cache<R>, Storage<R>)>,
     generations: AtomicU64,
+    /// A piece of the second film that somebody is writing, perhaps.
+    arriving: AtomicU32,
 }
 
 /// What a thread has for itself.
@@ -112,6 +117,7 @@ impl<R: Reclaim> Work<R> {
             cache,
             tally: Tally::default(),
             generations,
+            arriving: AtomicU32::new(0),
         }
     }
 
@@ -120,8 +126,8 @@ impl<R: Reclaim> Work<R> {
         let rng = common::rng(seed.wrapping_add(number));
         let (held, binding) = (Vec::new(), BUDGET as u64);
         let mut hand = Hand { rng, number, held, player: None, binding };
-        for _ in 0..until.ops {
-            if until.time.is_some_and(|time| Instant::now() >= time) {
+        for done in 0..until.ops {
+            if done >= ENOUGH && until.time.is_some_and(|time| Instant::now() >= time) {
                 break;
             }
             self.step(&mut hand);
@@ -135,7 +141,8 @@ impl<R: Reclaim> Work<R> {
             0..350 => self.insert(hand, &film),
             350..450 => self.write_blocks(hand, &film),
             450..490 => self.fetch(&film),
-            490..690 => self.look(hand, &film),
+            490..540 => self.peek(),
+            540..690 => self.look(hand, &film),
             690..820 => self.hold(hand, &film),
             820..900 => self.play(hand, &film),
             900..902 => self.wait(hand, &film),
@@ -169,6 +176,9 @@ impl<R: Reclaim> Work<R> {
         if hand.rng.random_bool(0.5) {
             starts.reverse();
         }
+        if film.place == 1 {
+            self.arriving.store(piece, Ordering::Relaxed);
+        }
         for start in starts {
             let block = start..(start + step).min(bytes.len());
             if storage.write(piece, start as u32, &bytes[block.clone()]).is_err() {
@@ -184,6 +194,15 @@ impl<R: Reclaim> Work<R> {
             storage.commit(piece)
         };
         Kind::Blocks
+    }
+
+    /// What has arrived of what another thread is writing.
+    fn peek(&self) -> Kind {
+        let film = self.places[1].load_full();
+        if let Some(arriving) = film.storage.arriving(self.arriving.load(Ordering::Relaxed)) {
+            self.tally.compare(film.is_part(arriving.piece(), 0, &arriving));
+        }
+        Kind::Peek
     }
 
     /// What has arrived, by either way.
