@@ -76,6 +76,15 @@
 //! lists of waits, of fetches under way and of wakers; the map of open assemblies and the map of
 //! ranges within one; changes of the directory of storages; the timer's queue. A pass of the
 //! reclaimer is made by one thread at a time, and nobody waits for it.
+//!
+//! # Faults
+//!
+//! A verifier, an observer, a policy or a waker that panics, when it is called or when it is
+//! dropped, is caught; the panic hook reports it. (A waker that panics when it is cloned does so in
+//! the poll of its own task.) If the allocator refuses what the budget counts, buffers, nodes,
+//! maps and lists of segments, the call fails with [`Error::OutOfMemory`] and changes nothing that
+//! it cannot repeat. What is small and not counted, as an entry of a list of waits or a reader's
+//! lanes, ends the program if it cannot be had, as everywhere in Rust.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 #[cfg(not(target_pointer_width = "64"))]

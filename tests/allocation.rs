@@ -118,6 +118,16 @@ fn data<R: Reclaim>(cache: &Cache<R>) -> States {
     States { table: 0, pooled: 0, ..stats.states }
 }
 
+/// Without films nothing is reserved but what is kept for reuse.
+fn comes_to_rest<R: Reclaim>(cache: &Cache<R>) {
+    common::eventually("all reservations are given back", || {
+        cache.storages().iter().for_each(|film| film.remove().unwrap());
+        common::sweep(cache, &[]);
+        let stats = cache.stats();
+        stats.resident == stats.states.pooled
+    });
+}
+
 /// Has each request of a call refused, one after the other, and each with all that follow: the
 /// call fails for want of memory and changes nothing, or finds another way; and then it works.
 fn each<R: Reclaim, S>(
@@ -147,7 +157,9 @@ fn each<R: Reclaim, S>(
             }
             then(&cache, &state);
             data(&cache);
-            drop((cache, state));
+            drop(state);
+            comes_to_rest(&cache);
+            drop(cache);
             if pass > 0 {
                 assert_eq!(ALIVE.get(), alive, "leaked: {}", context());
             }
