@@ -2,7 +2,7 @@
 
 models() { bash scripts/loom.sh; }
 
-schedules() { LOOKBEHIND_SCHEDULES=${LOOKBEHIND_SCHEDULES:-1000} bash scripts/shuttle.sh; }
+schedules() { LOOKBEHIND_SCHEDULES=${LOOKBEHIND_SCHEDULES:-500} bash scripts/shuttle.sh; }
 
 fuzzing() { # seconds a target
     need_cargo cargo-fuzz 0.13.2

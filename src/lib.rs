@@ -71,11 +71,18 @@
 //!
 //! # Locks
 //!
-//! Reading, publishing and evicting take none. These exist beside them, each held for a few map
-//! operations, never while copying, hashing, allocating a piece or calling a user's code: the
-//! lists of waits, of fetches under way and of wakers; the map of open assemblies and the map of
-//! ranges within one; changes of the directory of storages; the timer's queue. A pass of the
-//! reclaimer is made by one thread at a time, and nobody waits for it.
+//! Reading, publishing and evicting take none, and a thread that is parked anywhere in them stops
+//! nobody. It keeps some of the budget: a buffer and the nodes of a version that are on their way,
+//! and what a snapshot would, that is the pieces of a leaf, or of a film while it looks for a
+//! victim there. Parked in a pass, it stops reclaiming in that storage. Who finds no room for its
+//! sake is told so, as for a stalled snapshot's.
+//!
+//! These exist beside them, each held for a few map operations, never while copying, hashing,
+//! allocating a piece or calling a user's code: the lists of waits, of fetches under way and of
+//! wakers, into which a writer looks only where somebody is registered; the map of open assemblies
+//! and the map of ranges within one, into which `insert` looks only while blocks are arriving in
+//! the same storage; changes of the directory of storages, for which only such changes wait; the
+//! timer's queue. A pass of the reclaimer is made by one thread at a time, and nobody waits for it.
 //!
 //! # Faults
 //!

@@ -68,7 +68,10 @@ impl Assemblies {
         map.insert(new.piece, Arc::clone(&new));
         self.count.store(map.len(), Ordering::Relaxed);
         drop(map);
-        // Pairs with the fence in `abandon`.
+        // Pairs with the fence in `Waits::end`, which stands between a publication and `abandon`:
+        // who published the piece sees the assembly there, or who opened it finds the piece
+        // published. Model: `blocks_against_insert`. Schemes whose announcement has a fence of its
+        // own would not need this one; `Hyaline`'s may have none.
         fence(Ordering::SeqCst);
         (new, true)
     }
@@ -88,9 +91,6 @@ impl Assemblies {
     /// Drops the assembly of that piece: it is retired like a piece, for somebody may be reading
     /// its prefix. Whether there was one.
     pub(crate) fn abandon(&self, piece: u32, memory: &Memory) -> bool {
-        // Pairs with the fence in `open`: who published the piece sees the assembly here, or who
-        // opened it finds the piece published.
-        fence(Ordering::SeqCst);
         self.get(piece).is_some_and(|assembly| self.drop_one(&assembly, memory))
     }
 
