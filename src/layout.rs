@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// Most pieces of a fixed layout.
 const MAX_PIECES: u64 = 1 << 24;
 /// Most segments that a segmented layout has at one time.
-pub(crate) const MAX_SEGMENTS: usize = 1 << 16;
+pub(crate) const MAX_SEGMENTS: usize = if cfg!(loom) { 8 } else { 1 << 16 };
 
 /// How the bytes of a film are cut into pieces.
 ///

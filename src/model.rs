@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::States;
+use crate::evict::Need;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, State};
 pub use crate::read::held::Held;
@@ -225,6 +226,17 @@ impl<R: Reclaim> Drop for Snapshot<R> {
         // SAFETY: announced by `try_snapshot`; lanes live as long as the film.
         unsafe { R::leave(&(*self.lane).announcement) };
     }
+}
+
+/// A pass of every film, as a call that needs room makes it.
+pub fn pass<R: Reclaim>(cache: &crate::Cache<R>) {
+    cache.shared().pass_all();
+}
+
+/// Evicts the least valuable piece, as a call that needs room does; its bytes.
+pub fn evict_one<R: Reclaim>(cache: &crate::Cache<R>) -> usize {
+    let need = Need { bytes: LEN, only: None, reason: crate::Reason::Room, patient: false };
+    cache.shared().evict_one(&need, false).expect("room for nodes")
 }
 
 /// The ledger.

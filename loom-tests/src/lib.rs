@@ -113,9 +113,10 @@ pub fn film_in<R: Reclaim>(
     (cache, film)
 }
 
-/// Nobody reads, writes or holds any more: evicting the rest leaves no piece anywhere.
+/// Nobody reads, writes or holds any more: evicting the rest and a pass leave no piece anywhere.
 pub fn settle<R: Reclaim>(cache: &Cache<R>, film: &Storage<R>) {
     film.evict(0..u32::MAX).unwrap();
+    lookbehind::model::pass(cache);
     let stats = cache.stats();
     let States { assembling, published, limbo, held, .. } = stats.states;
     assert_eq!((assembling, published, limbo, held), (0, 0, 0, 0), "bytes are left behind");
@@ -140,6 +141,7 @@ pub struct Waiting<R: Reclaim> {
 }
 
 impl<R: Reclaim> Waiting<R> {
+    /// Not polled yet.
     pub fn new(wait: WaitPiece<R>) -> Self {
         Self { wait: Box::pin(wait), noted: Arc::default() }
     }

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use lookbehind::Interval;
-use lookbehind::model::{Film, Held, LEN, Shown};
+use lookbehind::model::{Epoch, Film, Held, LEN, Shown};
+use lookbehind::{Interval, Reclaim};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use loom_tests::check;
 
-fn film() -> (Arc<Film>, Held) {
-    let film = Film::<Interval>::new(1 << 20, 2);
+fn film<R: Reclaim>() -> (Arc<Film<R>>, Held) {
+    let film = Film::<R>::new(1 << 20, 2);
     let Shown::Done(held) = film.publish(0, 7) else { panic!("not shown") };
     (film, held)
 }
@@ -21,8 +21,8 @@ fn read_and_drop(held: &Held) {
 }
 
 /// Evicted, and the buffer used again for another piece, while handles go.
-fn model(handles: usize) {
-    let (film, held) = film();
+fn model<R: Reclaim>(handles: usize) {
+    let (film, held) = film::<R>();
     let gone: Vec<_> = (0..handles).map(|_| Arc::new(AtomicBool::new(false))).collect();
     let threads: Vec<_> = std::iter::repeat_n(held, handles)
         .zip(gone.clone())
@@ -53,12 +53,17 @@ fn model(handles: usize) {
 
 #[test]
 fn one_handle() {
-    check("held_against_evict, a handle", 4, || model(1));
+    check("held_against_evict, a handle", 4, || model::<Interval>(1));
+}
+
+#[test]
+fn one_handle_by_epochs() {
+    check("held_against_evict, a handle by epochs", 2, || model::<Epoch>(1));
 }
 
 #[test]
 fn two_handles() {
-    check("held_against_evict, two handles", 3, || model(2));
+    check("held_against_evict, two handles", 3, || model::<Interval>(2));
 }
 
 /// A buffer comes back while the cache goes: whoever comes second frees it.
@@ -78,7 +83,7 @@ fn recycle_against_close() {
 #[test]
 fn close() {
     check("held_against_evict, close", 3, || {
-        let (film, held) = film();
+        let (film, held) = film::<Interval>();
         let clone = held.clone();
         let threads = [held, clone].map(|held| thread::spawn(move || read_and_drop(&held)));
         let ended = film.end();

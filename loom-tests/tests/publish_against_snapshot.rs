@@ -2,9 +2,9 @@
 //! passes: roots and buffers are recycled under the readers' eyes.
 #![cfg(loom)]
 
-use lookbehind::model::{Epoch, Film, LEN, Reader, Reclaim, Shown, Snapshot};
+use lookbehind::model::{Epoch, Film, LEN, Reader, Reclaim, Shown, Snapshot, Specification};
 use loom::thread;
-use loom_tests::check;
+use loom_tests::{check, film, settle};
 
 const PIECE: u32 = 0;
 
@@ -72,4 +72,37 @@ fn two_readers() {
 #[test]
 fn one_reader_by_epochs() {
     check("publish_against_snapshot, a reader by epochs", 3, || model::<Epoch>(1, 2, 1));
+}
+
+#[test]
+fn two_readers_above_the_specification() {
+    check("publish_against_snapshot, two readers above the specification", 3, || {
+        model::<Specification>(2, 1, 2);
+    });
+}
+
+/// The same by the public interface.
+#[test]
+fn a_whole_cache() {
+    check("publish_against_snapshot, a whole cache", 3, || {
+        let (cache, film) = film::<lookbehind::Interval>(2, lookbehind::StorageOptions::default());
+        film.insert(0, &[1; LEN]).unwrap();
+        let reader = film.reader();
+        let reading = thread::spawn(move || {
+            for _ in 0..2 {
+                let snapshot = reader.snapshot();
+                let expected: Option<&[u8]> = match snapshot.version() {
+                    1 => Some(&[1; LEN]),
+                    2 => None,
+                    _ => Some(&[2; LEN]),
+                };
+                assert_eq!(snapshot.get(0), expected);
+                assert_eq!(snapshot.get(0), expected, "a version changed");
+            }
+        });
+        assert_eq!(film.evict(0..1), Ok(1));
+        film.insert(0, &[2; LEN]).unwrap();
+        reading.join().unwrap();
+        settle(&cache, &film);
+    });
 }

@@ -87,6 +87,13 @@ fn one_wait_by_epochs() {
 }
 
 #[test]
+fn one_wait_above_the_specification() {
+    check("wait_against_publish, a wait above the specification", 3, || {
+        publish::<Specification>(1);
+    });
+}
+
+#[test]
 fn two_waits() {
     check("wait_against_publish, two waits", 3, || publish::<Specification>(2));
 }
