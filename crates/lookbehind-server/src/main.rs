@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use lookbehind_server::cli::{Cli, Command, ServeArgs};
-use lookbehind_server::serve::{Server, StartError};
+use lookbehind_server::serve::{Server, StartError, runtime};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,11 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 fn main() -> ExitCode {
     let Command::Serve(args) = Cli::parse().command;
     start_log();
-    // File reads run on the blocking pool; a few are enough, and each thread costs memory that
-    // the budget does not see.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(16).build();
-    let runtime = match runtime {
+    let runtime = match runtime(args.files.len()) {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start the runtime: {error}")),
     };

@@ -23,6 +23,8 @@ use crate::source::Opened;
 const BLOCK: usize = 128 * 1024;
 /// Fetches of one film side by side.
 const PARALLEL: u64 = 4;
+/// Threads that a film may keep busy, or hanging, at a time: its fetches, and a look at its state.
+pub const BLOCKING: usize = PARALLEL as usize + 1;
 /// How long a fetch waits for memory before it fails.
 const MEMORY_DEADLINE: Duration = Duration::from_secs(30);
 /// Pause after a failure, in its place: else a broken disk is asked as fast as it can refuse.

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use lookbehind::Wait;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tower_service::Service;
@@ -33,6 +34,19 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECTION_BUFFER: usize = 64 * 1024;
 /// Connections at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Threads for work on files, whatever films there are.
+const FILE_THREADS: usize = 16;
+
+/// What the server runs on.
+///
+/// File reads block, and have threads of their own: few, for each costs memory that the budget
+/// does not see. They come on need. A film uses [`BLOCKING`](crate::origin::BLOCKING) at a time,
+/// so that those on a file system that hangs leave the others theirs.
+pub fn runtime(films: usize) -> io::Result<Runtime> {
+    let threads = films.saturating_mul(crate::origin::BLOCKING).max(FILE_THREADS);
+    Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build()
+}
 
 /// Why the server cannot start, in one line.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use common::{DEADLINE, bytes, fill};
 use lookbehind::{Cache, Error, Held, PlayerConfig, Wait};
 use lookbehind_server::film::{Edition, Film, Shared, Unavailable};
 use lookbehind_server::origin::Origin;
+use lookbehind_server::serve::runtime;
 use lookbehind_server::source::{Remote, Source, Stamp};
 
 const PIECE: u32 = 64 << 10;
@@ -26,7 +27,9 @@ struct Mood {
     says: u64,
     has: u64,
     kind: u64,
+    /// Reads hang; and so does the question what state it is in.
     stalls: bool,
+    deaf: bool,
     /// Reads that fail, and reads that panic.
     fails: u32,
     panics: u32,
@@ -50,6 +53,7 @@ impl Fake {
             has: LEN,
             kind,
             stalls: false,
+            deaf: false,
             fails: 0,
             panics: 0,
             unreachable: false,
@@ -69,7 +73,7 @@ impl Fake {
         struct Stalled(Arc<Fake>);
         impl Drop for Stalled {
             fn drop(&mut self) {
-                self.0.set(|mood| mood.stalls = false);
+                self.0.set(|mood| (mood.stalls, mood.deaf) = (false, false));
             }
         }
         self.set(|mood| mood.stalls = true);
@@ -84,6 +88,7 @@ impl Fake {
 impl Remote for Fake {
     fn stamp(&self) -> io::Result<Stamp> {
         let mood = self.mood.lock().unwrap();
+        let mood = self.changed.wait_while(mood, |mood| mood.deaf).unwrap();
         if mood.unreachable {
             return Err(io::Error::from(io::ErrorKind::HostUnreachable));
         }
@@ -233,6 +238,35 @@ async fn one_that_stalls_does_not_outlive_its_film() {
     assert!(get(&anew, 0).await.unwrap()[..] == expected(1, 0));
     drop((edition, anew));
     setup.comes_to_rest().await;
+}
+
+/// What hangs takes threads, and the others need some.
+#[test]
+fn many_that_stall_hold_up_nobody_else() {
+    let runtime = runtime(6).unwrap();
+    runtime.block_on(async {
+        let setups: Vec<Setup> = (0..6).map(|_| setup()).collect();
+        let (good, hanging) = setups.split_first().unwrap();
+        let editions = futures_util::future::join_all(hanging.iter().map(Setup::edition)).await;
+        let mut stalled = Vec::new();
+        for (setup, edition) in hanging.iter().zip(editions) {
+            stalled.push(setup.fake.stall());
+            setup.fake.set(|mood| mood.deaf = true);
+            let storage = edition.storage.clone();
+            for piece in 0..PIECES as u32 {
+                let storage = storage.clone();
+                tokio::spawn(async move { storage.wait(piece).await });
+            }
+        }
+        // Each has as many reads hanging as it may, and a look at its state.
+        let looks = hanging.iter().map(|setup| setup.film.current());
+        let mut looks = Box::pin(futures_util::future::join_all(looks));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut looks).await.is_err());
+        let served = tokio::time::timeout(DEADLINE / 6, good.others_go_on());
+        assert!(served.await.is_ok(), "no thread is left for the others");
+        stalled.clear();
+        assert!(looks.await.into_iter().all(|look| look.is_ok()));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
