@@ -182,9 +182,11 @@ fn a_verifier_that_panics_when_an_assembly_opens_costs_nothing() {
 #[test]
 fn a_piece_dropped_while_it_is_judged_is_not_called_published() {
     let own = Arc::new(OnceLock::<Storage>::new());
-    let seen = Arc::clone(&own);
+    // Weak: the cache owns its verifiers, and a storage keeps its cache.
+    let seen = Arc::downgrade(&own);
     let film: Storage = verified(
         verify_fn(move |piece, _: &[u8]| {
+            let seen = seen.upgrade().unwrap();
             seen.get().is_some_and(|film| film.abandon(piece).unwrap())
         }),
         1,
