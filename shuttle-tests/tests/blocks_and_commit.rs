@@ -97,7 +97,6 @@ fn abandoned_and_inserted<R: Reclaim>() {
     inserter.join().unwrap();
     reader.join().unwrap();
     assert_eq!(check(1, 0, &film.get(0).unwrap()), 7);
-    film.abandon(0).unwrap();
     let states = cache.stats().states;
     assert_eq!(states.assembling, 0, "an assembly of a published piece was left open: {states}");
     drop(film);
