@@ -68,25 +68,32 @@ fn one_reader_by_epochs() {
 
 /// A snapshot goes to another thread and ends there; meanwhile its reader, who finds the lane
 /// idle at some time, takes the next one in it.
+fn send<R: Reclaim>() {
+    let film = Film::<R>::new(1 << 20, 1);
+    publish(&film, 0, 7);
+    let reader = Reader::new(&film);
+    let snapshot = reader.snapshot();
+    let elsewhere = thread::spawn(move || look(&snapshot));
+    let owner = thread::spawn(move || {
+        if let Some(snapshot) = reader.try_snapshot(0, u32::MAX) {
+            look(&snapshot);
+        }
+    });
+    assert!(film.unpublish(0));
+    film.pass();
+    elsewhere.join().unwrap();
+    owner.join().unwrap();
+    settle(film);
+}
+
 #[test]
 fn sent() {
-    check("retire_against_snapshot, sent", 3, || {
-        let film = Film::<Interval>::new(1 << 20, 1);
-        publish(&film, 0, 7);
-        let reader = Reader::new(&film);
-        let snapshot = reader.snapshot();
-        let elsewhere = thread::spawn(move || look(&snapshot));
-        let owner = thread::spawn(move || {
-            if let Some(snapshot) = reader.try_snapshot(0, u32::MAX) {
-                look(&snapshot);
-            }
-        });
-        assert!(film.unpublish(0));
-        film.pass();
-        elsewhere.join().unwrap();
-        owner.join().unwrap();
-        settle(film);
-    });
+    check("retire_against_snapshot, sent", 3, send::<Interval>);
+}
+
+#[test]
+fn sent_by_epochs() {
+    check("retire_against_snapshot, sent by epochs", (1, 2), send::<Epoch>);
 }
 
 /// One thread unpublishes, another makes passes, a third reads: passes take turns, and what was

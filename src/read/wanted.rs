@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::film::Film;
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
 use crate::wake::{Ticket, Wakers};
 
 /// A fetch under way.
@@ -348,8 +348,8 @@ impl Future for Cancelled {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        // Has a fence behind it, which pairs with the one in `cancel`.
         this.flight.told.register(&mut this.ticket, cx.waker());
-        fence(Ordering::SeqCst);
         if this.flight.cancelled.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
