@@ -10,16 +10,15 @@ use crate::evict::protect::{Playhead, Protections};
 use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::layout::Layout;
-use crate::memory::piece::PieceRef;
 use crate::read::held::Held;
 use crate::read::wait::Waits;
 use crate::read::wanted::Demand;
-use crate::retire::{Reclaim, Span};
+use crate::retire::{Lane, Reclaim, Span};
 use crate::shared::Shared;
 use crate::storage::StorageOptions;
 use crate::sync::{ArcSwap, AtomicBool, AtomicU32, Counter, Ordering};
 use crate::table::publish::{Claim, Table};
-use crate::table::version::{LEAF, RootRef, leaf_of};
+use crate::table::version::{LEAF, RootRef, leaf_of, span_of};
 
 /// A storage as the cache has it.
 pub(crate) struct Film<R: Reclaim> {
@@ -122,30 +121,32 @@ impl<R: Reclaim> Film<R> {
 
     /// Runs `look` on the current version, announced for it.
     pub(crate) fn with_version<T>(&self, span: Span, look: impl FnOnce(RootRef) -> T) -> T {
-        let domain = &self.table.domain;
-        domain.with_lane(|lane| {
-            // SAFETY: the lane is this call's, and idle; what was looked at is not used after
-            // `leave`, for `look` returns no reference into it.
-            unsafe {
-                let root = domain.scheme.enter(&lane.announcement, &self.table.root, span);
-                let result = look(root);
-                R::leave(&lane.announcement);
-                result
-            }
-        })
+        self.table.domain.with_lane(|lane| self.look(lane, span, look))
+    }
+
+    /// As `with_version`, with a lane that is the caller's.
+    pub(crate) fn look<T>(&self, lane: &Lane<R>, span: Span, look: impl FnOnce(RootRef) -> T) -> T {
+        // SAFETY: the lane is the caller's, and idle; what was looked at is not used after
+        // `leave`, for `look` returns no reference into it.
+        unsafe {
+            let scheme = &self.table.domain.scheme;
+            let root = scheme.enter(&lane.announcement, &self.table.root, span);
+            let result = look(root);
+            R::leave(&lane.announcement);
+            result
+        }
     }
 
     pub(crate) fn contains(&self, piece: u32) -> bool {
-        let span = Span { first: piece, last: piece };
         // SAFETY: the version is announced for the piece.
-        self.with_version(span, |root| unsafe { root.get(piece) }.is_some())
+        self.with_version(Span::one(piece), |root| unsafe { root.get(piece) }.is_some())
     }
 
     /// A handle on the piece, if it is there; `counts` as a hit or miss.
     pub(crate) fn take(&self, piece: u32, counts: bool) -> Option<Held> {
         let domain = &self.table.domain;
         domain.with_lane(|lane| {
-            let span = Span { first: piece, last: piece };
+            let span = Span::one(piece);
             // SAFETY: as in `with_version`; the reference is taken while the piece is shown.
             unsafe {
                 let root = domain.scheme.enter(&lane.announcement, &self.table.root, span);
@@ -164,6 +165,12 @@ impl<R: Reclaim> Film<R> {
         })
     }
 
+    /// The numbers of the leaves that the current version has places for.
+    pub(crate) fn leaf_numbers(&self) -> Range<u32> {
+        // SAFETY: announced; only the root is looked at.
+        self.with_version(Span::NONE, |root| unsafe { root.leaf_numbers() })
+    }
+
     /// Notes what was unpublished.
     pub(crate) fn account_evicted(&self, claims: &[Claim]) {
         let bytes: u64 = claims.iter().map(|claim| claim.size as u64).sum();
@@ -179,14 +186,12 @@ impl<R: Reclaim> Film<R> {
         if pieces.is_empty() {
             return Ok(0);
         }
-        let wanted = |piece: u32, _: PieceRef| pieces.contains(&piece);
-        let first = leaf_of(pieces.start);
-        let leaves = self.with_version(Span::NONE, |root| {
-            // SAFETY: announced; only the root is looked at.
-            unsafe { root.leaf_numbers() }
-        });
-        for leaf in leaves.start.max(first)..leaves.end.min(leaf_of(pieces.end - 1) + 1) {
-            count += self.evict_from(leaf, LEAF as usize, reason, wanted)?;
+        let (first, last) = (pieces.start, pieces.end - 1);
+        let leaves = self.leaf_numbers();
+        for leaf in leaves.start.max(leaf_of(first))..leaves.end.min(leaf_of(last) + 1) {
+            let all = span_of(leaf);
+            let span = Span { first: all.first.max(first), last: all.last.min(last) };
+            count += self.evict_from(span, LEAF as usize, reason, |_, _| true)?;
         }
         if count > 0 {
             self.table.pass();

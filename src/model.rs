@@ -67,7 +67,7 @@ impl<R: Reclaim> Film<R> {
         let nodes = self.table.nodes(Purpose::Publish).expect("room for nodes");
         let wanted = |number, _| number == piece;
         let claims =
-            self.domain.with_lane(|lane| self.table.claim(lane, leaf_of(piece), 1, wanted));
+            self.domain.with_lane(|lane| self.table.claim(lane, Span::one(piece), 1, wanted));
         if claims.is_empty() {
             return false;
         }

@@ -178,7 +178,10 @@ impl<R: Reclaim> Film<R> {
     fn pieces(&self, figure: impl Fn(&Header) -> u64) -> u64 {
         // SAFETY: announced for all pieces while they are looked at.
         self.with_version(Span::ALL, |root| unsafe {
-            root.pieces_from(0).map(|(_, piece)| figure(piece.header())).sum()
+            root.iter()
+                .flat_map(|leaf| leaf.pieces())
+                .map(|(_, piece)| figure(piece.header()))
+                .sum()
         })
     }
 }

@@ -4,7 +4,7 @@
 //! has passed its grace period, eviction by policy) and 2 (preference, never a veto).
 //!
 //! A victim is chosen from candidates that are sampled from the tables of all storages, each read
-//! under an announcement, without a lock. First those whose memory comes back now; what a stalled
+//! under an announcement of its own, without a lock. First those whose memory comes back now; what a stalled
 //! snapshot shows or a handle pins goes last, and only for a caller who may wait for it. Nothing
 //! is evicted while as much as is needed waits for its grace period already, unless evicting
 //! gives memory back now: a reader that stalls must not cost the cache its content.
@@ -19,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::memory::{Purpose, Refused, State};
-use crate::retire::{Reclaim, Span};
+use crate::retire::{Lane, Reclaim, Span};
 use crate::shared::Shared;
 use crate::sync::{Ordering, yield_now};
 use crate::table::publish::Claim;
-use crate::table::version::leaf_of;
+use crate::table::version::{leaf_of, nodes_of};
 use observe::{Eviction, Reason};
 use policy::Candidate;
 use protect::{Protection, View};
@@ -42,6 +42,17 @@ struct Victim<R: Reclaim> {
     shown: PieceRef,
     size: usize,
     rank: Rank,
+}
+
+/// What there is to know of a candidate. Only numbers, and an address to compare: the piece may be
+/// gone by now.
+struct Seen {
+    shown: PieceRef,
+    size: usize,
+    born: u64,
+    version: u64,
+    visited: bool,
+    pinned: bool,
 }
 
 /// The order in which pieces go.
@@ -161,7 +172,7 @@ impl<R: Reclaim> Shared<R> {
         for _ in 0..64 {
             let Some(victim) = self.choose(need.only, futile) else { return Ok(0) };
             let wanted = |piece, shown| piece == victim.piece && shown == victim.shown;
-            let count = victim.film.evict_from(leaf_of(victim.piece), 1, need.reason, wanted)?;
+            let count = victim.film.evict_from(Span::one(victim.piece), 1, need.reason, wanted)?;
             if count > 0 {
                 victim.film.table.pass();
                 self.memory.budget.settle();
@@ -202,6 +213,10 @@ impl<R: Reclaim> Shared<R> {
     }
 
     /// Compares up to `count` pieces of one film, from its hand on, with the best so far.
+    ///
+    /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
+    /// looked at under one of its own: a thread that is parked here keeps one piece at most, and
+    /// the policy, which is a user's code, none.
     fn sample(
         &self,
         film: &Arc<Film<R>>,
@@ -210,74 +225,88 @@ impl<R: Reclaim> Shared<R> {
         best: &mut Option<Victim<R>>,
     ) {
         let view = film.protections.view(&film.layout(), self.clock.now());
-        film.with_version(Span::ALL, |root| {
-            let hand = film.hand.load(Ordering::Relaxed);
-            // SAFETY: here and below: announced, so the version and all it shows is alive.
-            let version = unsafe { root.head() }.number;
-            // SAFETY: as above.
-            let pieces = unsafe { root.pieces_from(hand) };
-            let mut last = None;
-            for (piece, shown) in pieces.take(count) {
-                last = Some(piece);
-                // SAFETY: as above.
-                let header = unsafe { shown.header() };
-                let visited = header.visited();
-                let rank = self.rank(film, &view, piece, shown, version);
-                if visited && count != usize::MAX {
-                    header.clear_visited();
+        let hand = film.hand.load(Ordering::Relaxed);
+        let leaves = film.leaf_numbers();
+        let middle = leaf_of(hand).clamp(leaves.start, leaves.end);
+        // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
+        let after = (middle..leaves.end).map(|leaf| (leaf, hand..u32::MAX));
+        let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, 0..hand));
+        let mut left = count;
+        film.table.domain.with_lane(|lane| {
+            let mut numbers = Vec::new();
+            for (leaf, part) in after.chain(around) {
+                film.look(lane, nodes_of(leaf), |root| {
+                    numbers.clear();
+                    // SAFETY: the leaf is announced; no piece is looked into.
+                    let pieces = unsafe { root.leaf(leaf).map(|leaf| leaf.pieces()) };
+                    let pieces = pieces.into_iter().flatten().map(|(piece, _)| piece);
+                    numbers.extend(pieces.filter(|piece| part.contains(piece)).take(left));
+                });
+                for &piece in &numbers {
+                    film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);
+                    let Some(seen) = film.see(lane, piece, count != usize::MAX) else { continue };
+                    let rank = self.rank(film, &view, piece, &seen);
+                    let worse = |b: &Victim<R>| rank < b.rank;
+                    if (futile || !rank.futile) && best.as_ref().is_none_or(worse) {
+                        let Seen { shown, size, .. } = seen;
+                        *best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });
+                    }
                 }
-                let Some(rank) = rank.filter(|rank| futile || !rank.futile) else { continue };
-                if best.as_ref().is_none_or(|b| rank < b.rank) {
-                    // Only numbers and an address to compare outlive the announcement.
-                    let size = header.size();
-                    *best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });
+                left -= numbers.len();
+                if left == 0 {
+                    break;
                 }
-            }
-            if let Some(last) = last {
-                film.hand.store(last.wrapping_add(1), Ordering::Relaxed);
             }
         });
     }
 
-    /// The rank of a piece; `None` if somebody is evicting it already. The piece is alive.
-    fn rank(
-        &self,
-        film: &Film<R>,
-        view: &View,
-        piece: u32,
-        shown: PieceRef,
-        version: u64,
-    ) -> Option<Rank> {
-        // SAFETY: the caller announces a version that shows the piece.
-        let header = unsafe { shown.header() };
-        if header.claimed() {
-            return None;
-        }
-        let futile = header.pinned() || film.table.shown_by_stalled(piece, header.born());
+    fn rank(&self, film: &Film<R>, view: &View, piece: u32, seen: &Seen) -> Rank {
+        let futile = seen.pinned || film.table.shown_by_stalled(piece, seen.born);
         if film.removed() || !view.known(piece) {
-            return Some(Rank { futile, protection: Protection::None, worth: f64::MIN });
+            return Rank { futile, protection: Protection::None, worth: f64::MIN };
         }
         let candidate = Candidate {
             storage: film.id,
             piece,
-            size: header.size(),
+            size: seen.size,
             protection: view.class(piece),
             next_use: if view.watched() { view.next_use(piece) } else { None },
             last_use: if view.watched() { view.last_use(piece) } else { None },
-            visited: header.visited(),
-            age: version.saturating_sub(header.born()),
+            visited: seen.visited,
+            age: seen.version.saturating_sub(seen.born),
         };
         let worth = policy::worth(&**self.policy, &candidate);
-        Some(Rank { futile, protection: candidate.protection, worth })
+        Rank { futile, protection: candidate.protection, worth }
     }
 }
 
 impl<R: Reclaim> Film<R> {
-    /// Evicts the pieces of one leaf that `wanted` chooses, at most `limit`: claims them, tells
-    /// the observers, unpublishes them in one version. How many went.
+    /// Looks at a candidate, and takes its mark if `unmark`; `None` if it is gone, or somebody is
+    /// evicting it already.
+    fn see(&self, lane: &Lane<R>, piece: u32, unmark: bool) -> Option<Seen> {
+        // SAFETY: announced for this piece, so it and the version are alive.
+        self.look(lane, Span::one(piece), |root| unsafe {
+            let shown = root.get(piece)?;
+            let header = shown.header();
+            header.canary.sing();
+            if header.claimed() {
+                return None;
+            }
+            let visited = header.visited();
+            if visited && unmark {
+                header.clear_visited();
+            }
+            let (born, version) = (header.born(), root.head().number);
+            let (size, pinned) = (header.size(), header.pinned());
+            Some(Seen { shown, size, born, version, visited, pinned })
+        })
+    }
+
+    /// Evicts the pieces of `span`, which lies in one leaf, that `wanted` chooses, at most
+    /// `limit`: claims them, tells the observers, unpublishes them in one version. How many went.
     pub(crate) fn evict_from(
         &self,
-        leaf: u32,
+        span: Span,
         limit: usize,
         reason: Reason,
         wanted: impl FnMut(u32, PieceRef) -> bool,
@@ -285,7 +314,7 @@ impl<R: Reclaim> Film<R> {
         let domain = &self.table.domain;
         // W0: first the nodes, for a claim must be carried through.
         let nodes = self.nodes_to_evict()?;
-        let claims = domain.with_lane(|lane| self.table.claim(lane, leaf, limit, wanted));
+        let claims = domain.with_lane(|lane| self.table.claim(lane, span, limit, wanted));
         if claims.is_empty() {
             return Ok(0);
         }

@@ -112,7 +112,8 @@ pub(crate) trait Scheme: Send + Sync + Sized + 'static {
     unsafe fn surrender(limbo: &mut Self::Limbo, free: &mut dyn FnMut(Record));
 }
 
-/// A range of piece numbers, both ends included.
+/// A range of piece numbers, both ends included. With its ends exchanged it contains none, and
+/// overlaps what contains both: a leaf without its pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: u32,
@@ -124,6 +125,10 @@ impl Span {
     /// Contains no piece (numbers end before `u32::MAX`).
     pub(crate) const NONE: Self = Self { first: u32::MAX, last: u32::MAX };
 
+    pub(crate) const fn one(piece: u32) -> Self {
+        Self { first: piece, last: piece }
+    }
+
     pub(crate) fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
@@ -133,7 +138,7 @@ impl Span {
         self.first <= piece && piece <= self.last
     }
 
-    /// The smallest span that contains both.
+    /// A span that contains, and overlaps, what either does.
     pub(crate) fn hull(self, other: Self) -> Self {
         if self == Self::NONE {
             return other;
@@ -196,7 +201,7 @@ impl Record {
                 Record::Leaf(leaf) => (leaf.head().born, span_of(leaf.head().number)),
                 Record::Piece(piece) => {
                     let header = piece.header();
-                    (header.born(), Span { first: header.index(), last: header.index() })
+                    (header.born(), Span::one(header.index()))
                 }
             }
         }

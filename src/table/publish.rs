@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of, span_of};
+use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of, nodes_of};
 use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
@@ -177,7 +177,7 @@ impl<S: Scheme> Table<S> {
         Ok(nodes)
     }
 
-    /// A writer announces the leaf it is about, so that, parked, it keeps no more than that.
+    /// A writer announces what it looks into and no more: parked, it keeps just that.
     fn enter(&self, lane: &Lane<S>, span: Span) -> RootRef {
         // SAFETY: the lane is this call's (see `Domain::with_lane`), and idle.
         unsafe { self.domain.scheme.enter(&lane.announcement, &self.root, span) }
@@ -216,10 +216,11 @@ impl<S: Scheme> Table<S> {
         // SAFETY: the piece is this call's alone; the share becomes the `Held` below.
         unsafe { shown.retain() };
         let number = leaf_of(piece);
-        let mut current = self.enter(lane, span_of(number)); // W1
+        let mut current = self.enter(lane, nodes_of(number)); // W1
         let outcome = loop {
-            // SAFETY: `current` is announced, so it and what it shows is alive; the nodes and
-            // the piece are owned here alone until the compare-and-swap succeeds.
+            // SAFETY: `current` is announced, so it and the leaf are alive, and the leaf's pieces
+            // are not looked into; the nodes and the piece are owned here alone until the
+            // compare-and-swap succeeds.
             unsafe {
                 if current.head().closed {
                     break Published::Closed;
@@ -255,20 +256,21 @@ impl<S: Scheme> Table<S> {
         outcome
     }
 
-    /// W2: claims the pieces of leaf `number` that `wanted` chooses, up to `limit`.
+    /// W2: claims the pieces of `span`, which lies in one leaf, that `wanted` chooses, up to
+    /// `limit`.
     pub(crate) fn claim(
         &self,
         lane: &Lane<S>,
-        number: u32,
+        span: Span,
         limit: usize,
         mut wanted: impl FnMut(u32, PieceRef) -> bool,
     ) -> Vec<Claim> {
         let mut claims = Vec::new();
-        let current = self.enter(lane, span_of(number));
-        // SAFETY: announced, so the version and what it shows is alive.
+        let current = self.enter(lane, span);
+        // SAFETY: announced, so the version and what it shows within the span is alive.
         unsafe {
-            if let Some(leaf) = current.leaf(number) {
-                for (piece, shown) in leaf.pieces() {
+            if let Some(leaf) = current.leaf(leaf_of(span.first)) {
+                for (piece, shown) in leaf.pieces().filter(|(piece, _)| span.contains(*piece)) {
                     if claims.len() == limit {
                         break;
                     }
@@ -292,7 +294,7 @@ impl<S: Scheme> Table<S> {
         let bytes: usize = claims.iter().map(|claim| claim.size).sum();
         // Noted before it is seen, lest a pass that frees the pieces at once be noted first.
         self.memory.budget.transfer(bytes, State::Published, State::Limbo);
-        let mut current = self.enter(lane, span_of(number)); // W1
+        let mut current = self.enter(lane, nodes_of(number)); // W1
         let leaf_used = loop {
             // SAFETY: as in `publish`. The claims are the caller's, so the pieces are still
             // shown, and nobody else unpublishes them.

@@ -164,24 +164,22 @@ impl<S: Scheme> Drop for Table<S> {
             let Some(current) = RootRef::from_ptr(self.root.load(Ordering::Relaxed)) else {
                 return;
             };
-            let mut rest: Vec<Record> = Vec::new();
             self.pass.with(|pass| {
                 let (mut fresh, count) = retired_since(current, &mut pass.collected);
                 memory.budget.keep(count.bytes);
-                fresh.drain(|record| rest.push(record));
-                S::surrender(&mut pass.limbo, &mut |record| rest.push(record));
+                fresh.drain(|record| self.free_swept(record));
+                S::surrender(&mut pass.limbo, &mut |record| self.free_swept(record));
             });
             for leaf in current.iter() {
                 for (_, piece) in leaf.pieces() {
                     let size = piece.size();
                     memory.budget.transfer(size, State::Published, State::Limbo);
                     memory.budget.keep(size);
-                    rest.push(Record::Piece(piece));
+                    self.free_swept(Record::Piece(piece));
                 }
-                rest.push(Record::Leaf(leaf));
+                self.free_swept(Record::Leaf(leaf));
             }
-            rest.push(Record::Root(current));
-            rest.into_iter().for_each(|record| self.free_swept(record));
+            self.free_swept(Record::Root(current));
             while let Some(root) = self.spare.take(|_| true).and_then(RootRef::from_ptr) {
                 root.free(&memory);
             }

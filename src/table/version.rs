@@ -28,6 +28,13 @@ pub(crate) const fn leaf_of(piece: u32) -> u32 {
     piece >> SHIFT
 }
 
+/// A leaf, and none of its pieces: what is about neither end but both. For a writer, who copies
+/// what stands in a leaf and does not follow it, so that, parked, it keeps a few nodes.
+pub(crate) const fn nodes_of(leaf: u32) -> Span {
+    let Span { first, last } = span_of(leaf);
+    Span { first: last, last: first }
+}
+
 /// The pieces of a leaf.
 pub(crate) const fn span_of(leaf: u32) -> Span {
     let first = leaf << SHIFT;
@@ -426,25 +433,6 @@ impl RootRef {
                 self.places().add(place).write(None);
             }
         }
-    }
-
-    /// The pieces of this version, from piece `start` on and around.
-    ///
-    /// # Safety
-    /// The root is alive, and announced for all pieces, while the iterator is used.
-    pub(crate) unsafe fn pieces_from(self, start: u32) -> impl Iterator<Item = (u32, PieceRef)> {
-        // SAFETY: the caller's contract, here and below.
-        let numbers = unsafe { self.leaf_numbers() };
-        let middle = leaf_of(start).clamp(numbers.start, numbers.end);
-        // SAFETY: as above.
-        let leaf = move |number| unsafe { self.leaf(number) };
-        // SAFETY: as above.
-        let pieces = |leaf: LeafRef| unsafe { leaf.pieces() };
-        let after = (middle..numbers.end).filter_map(leaf).flat_map(pieces);
-        let around = (numbers.start..numbers.end.min(middle + 1)).filter_map(leaf);
-        after
-            .filter(move |(piece, _)| *piece >= start)
-            .chain(around.flat_map(pieces).filter(move |(piece, _)| *piece < start))
     }
 
     /// The numbers of the leaves that this version has places for.
