@@ -165,6 +165,12 @@ impl<R: Reclaim> Film<R> {
         })
     }
 
+    /// The number of the current version.
+    pub(crate) fn version(&self) -> u64 {
+        // SAFETY: announced.
+        self.with_version(Span::NONE, |root| unsafe { root.head() }.number)
+    }
+
     /// The numbers of the leaves that the current version has places for.
     pub(crate) fn leaf_numbers(&self) -> Range<u32> {
         // SAFETY: announced; only the root is looked at.

@@ -158,8 +158,7 @@ impl<R: Reclaim> Storage<R> {
     /// The number of the current version.
     #[must_use]
     pub fn version(&self) -> u64 {
-        // SAFETY: announced.
-        self.film.with_version(Span::NONE, |root| unsafe { root.head() }.number)
+        self.film.version()
     }
 
     /// Appends a segment of `len` bytes to a live film; its number.

@@ -3,8 +3,8 @@
 //! While one thread stands still in one film, a writer inserts more than there is room for in
 //! another one, a second writer works beside the thread, and a reader takes snapshots and handles
 //! in both. What the parked thread may keep of the budget is a buffer, the nodes of a version and
-//! what one snapshot would; so a call that finds no room may say so while it keeps all there is,
-//! but it returns.
+//! the one piece that it looks at, or, in a pass, what is unpublished in its film; so a call that
+//! finds no room may say so while it keeps all there is, but it returns.
 #![cfg(shuttle)]
 
 use std::ops::Range;
@@ -61,6 +61,8 @@ impl Scene {
 #[derive(Clone, Copy, PartialEq)]
 enum Beside {
     Yes,
+    /// It does, and that film has all the room there is: the other writer needs it as well.
+    Crowded,
     No,
 }
 
@@ -76,8 +78,8 @@ fn park(
         let (near, far) = (scene.near.clone(), scene.far.clone());
         let mut others: Vec<Task> = Vec::new();
         let (film, there) = (far.clone(), place.clone());
-        others.push(Box::new(move || insert(&film, &there)));
-        if beside == Beside::Yes {
+        others.push(Box::new(move || insert(&film, &there, beside)));
+        if beside != Beside::No {
             let (film, there) = (near.clone(), place.clone());
             others.push(Box::new(move || insert_beside(&film, &there)));
         } else {
@@ -108,32 +110,38 @@ fn insert_all(film: &Storage, place: &Place, id: u8, pieces: Range<u32>, may_kee
             !refused(film.insert(piece, &bytes(id, piece, 1, LEN)))
         };
         if !(0..16).any(|_| insert()) {
-            let functions = place.functions();
-            let keeps = |function: &String| may_keep.iter().any(|file| function.contains(file));
-            // Among others, it may be as good as parked before it is: last in the order of PCT.
-            let early = functions.is_empty() && !place.alone();
-            let due = early || functions.iter().any(keeps);
-            assert!(due, "refused beside a thread in {functions:#?}");
+            let due = keeps(place, may_keep);
+            assert!(due, "refused beside a thread in {:#?}", place.functions());
             return;
         }
     }
 }
 
-/// A thread that looks for a victim keeps the version that it looks into, and all that this shows.
-/// One that makes a pass reclaims for all who work in that film.
-const KEEPING: &[&str] = &["sample in evict/mod.rs", "pass in table/sweep.rs"];
+/// Whether the parked thread may be in the way of others where it stands.
+fn keeps(place: &Place, may_keep: &[&str]) -> bool {
+    let functions = place.functions();
+    // Among others, it may be as good as parked before it is: last in the order of PCT.
+    let early = functions.is_empty() && !place.alone();
+    early || functions.iter().any(|function| may_keep.iter().any(|file| function.contains(file)))
+}
+
+/// A thread that makes a pass reclaims for all who work in that film.
+const KEEPING: &[&str] = &["pass in table/sweep.rs"];
 
 /// Inserts more than there is room for. The parked thread may have come to this film as well, if
 /// it saw the cache full; otherwise all pieces must find their place.
-fn insert(film: &Storage, place: &Place) {
-    insert_all(film, place, 2, 1..1 + WORK, if place.alone() { &[] } else { KEEPING });
+fn insert(film: &Storage, place: &Place, beside: Beside) {
+    let apart = place.alone() && beside != Beside::Crowded;
+    insert_all(film, place, 2, 1..1 + WORK, if apart { &[] } else { KEEPING });
     assert!(film.stats().present_pieces <= WORK);
 }
 
 /// The same in the film of the parked thread.
 fn insert_beside(film: &Storage, place: &Place) {
     insert_all(film, place, 1, 10..16, KEEPING);
-    film.evict(10..12).unwrap();
+    if refused(film.evict(10..12)) {
+        assert!(keeps(place, KEEPING), "refused beside a thread in {:#?}", place.functions());
+    }
 }
 
 fn evict(film: &Storage) {
@@ -165,6 +173,21 @@ fn insert_with_an_eviction() {
     let share = || StorageOptions::default().share(4 * SIZE);
     park("insert with an eviction", share, Beside::Yes, |scene| {
         let near = scene.near.clone();
+        Box::new(move || {
+            refused(near.insert(4, &bytes(1, 4, 2, LEN)));
+        })
+    });
+}
+
+/// The film has all the room there is: the others must make theirs out of it, beside a thread that
+/// does the same.
+#[test]
+fn insert_into_a_full_cache() {
+    park("insert into a full cache", StorageOptions::default, Beside::Crowded, |scene| {
+        let near = scene.near.clone();
+        for piece in 16..PIECES {
+            refused(near.insert(piece, &bytes(1, piece, 0, LEN)));
+        }
         Box::new(move || {
             refused(near.insert(4, &bytes(1, 4, 2, LEN)));
         })

@@ -44,6 +44,13 @@ struct Victim<R: Reclaim> {
     rank: Rank,
 }
 
+enum Choice<R: Reclaim> {
+    Victim(Victim<R>),
+    /// What there was went while it was looked at: other threads evict.
+    Gone,
+    Nothing,
+}
+
 /// What there is to know of a candidate. Only numbers, and an address to compare: the piece may be
 /// gone by now.
 struct Seen {
@@ -168,9 +175,13 @@ impl<R: Reclaim> Shared<R> {
 
     /// Evicts the least valuable piece; its bytes, or 0 if there was none.
     pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<usize> {
-        // A claim that is lost to another thread means another victim; that thread made room.
+        // What is lost to another thread means another victim; that thread made room.
         for _ in 0..64 {
-            let Some(victim) = self.choose(need.only, futile) else { return Ok(0) };
+            let victim = match self.choose(need.only, futile) {
+                Choice::Victim(victim) => victim,
+                Choice::Gone => continue,
+                Choice::Nothing => return Ok(0),
+            };
             let wanted = |piece, shown| piece == victim.piece && shown == victim.shown;
             let count = victim.film.evict_from(Span::one(victim.piece), 1, need.reason, wanted)?;
             if count > 0 {
@@ -183,7 +194,7 @@ impl<R: Reclaim> Shared<R> {
     }
 
     /// Looks for the least valuable piece.
-    fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Option<Victim<R>> {
+    fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Choice<R> {
         let directory = self.directory.load();
         let films: Vec<&Arc<Film<R>>> = match only {
             Some(film) => vec![film],
@@ -191,9 +202,9 @@ impl<R: Reclaim> Shared<R> {
         };
         let resident: u64 = films.iter().map(|film| u64::from(film.present())).sum();
         if resident == 0 {
-            return None;
+            return Choice::Nothing;
         }
-        let mut best: Option<Victim<R>> = None;
+        let (mut best, mut gone) = (None, false);
         let start = self.hand.fetch_add(1, Ordering::Relaxed) % films.len();
         let order = || films[start..].iter().chain(&films[..start]);
         // First a sample, each film in proportion to what it holds; then, if all of it is
@@ -202,17 +213,22 @@ impl<R: Reclaim> Shared<R> {
             for film in order() {
                 let share = (u64::from(film.present()) * SAMPLE as u64).div_ceil(resident);
                 let count = if all { usize::MAX } else { share.max(1) as usize };
-                self.sample(film, count, futile, &mut best);
+                gone |= self.sample(film, count, futile, &mut best);
             }
             let good = |v: &Victim<R>| !v.rank.futile && v.rank.protection == Protection::None;
             if resident <= SAMPLE as u64 || best.as_ref().is_some_and(good) {
                 break;
             }
         }
-        best
+        match best {
+            Some(victim) => Choice::Victim(victim),
+            None if gone => Choice::Gone,
+            None => Choice::Nothing,
+        }
     }
 
-    /// Compares up to `count` pieces of one film, from its hand on, with the best so far.
+    /// Compares up to `count` pieces of one film, from its hand on, with the best so far; whether
+    /// it found none, but the film changed meanwhile.
     ///
     /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
     /// looked at under one of its own: a thread that is parked here keeps one piece at most, and
@@ -223,9 +239,10 @@ impl<R: Reclaim> Shared<R> {
         count: usize,
         futile: bool,
         best: &mut Option<Victim<R>>,
-    ) {
+    ) -> bool {
         let view = film.protections.view(&film.layout(), self.clock.now());
         let hand = film.hand.load(Ordering::Relaxed);
+        let version = film.version();
         let leaves = film.leaf_numbers();
         let middle = leaf_of(hand).clamp(leaves.start, leaves.end);
         // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
@@ -258,6 +275,7 @@ impl<R: Reclaim> Shared<R> {
                 }
             }
         });
+        best.is_none() && film.version() != version
     }
 
     fn rank(&self, film: &Film<R>, view: &View, piece: u32, seen: &Seen) -> Rank {
