@@ -63,11 +63,15 @@ tally() { # target, seconds, log
     features=$(sed -n 's/.* ft: \([0-9]*\).*/\1/p' <<<"$line")
     corpus=$(sed -n 's/.* corp: \([0-9]*\).*/\1/p' <<<"$line")
     if [[ ! -e fuzz/TALLY.md ]]; then
-        printf '%s\n' "# What the fuzz targets have run" "" \
-            "Written by \`scripts/fuzz.sh\`, one line a run, with AddressSanitizer. Edges and features are" \
-            "those of the whole corpus at the end of the run." "" \
-            "| date | target | s | executions | edges | features | inputs |" \
-            "|---|---|---|---|---|---|---|" >fuzz/TALLY.md
+        cat >fuzz/TALLY.md <<'HEAD'
+# What the fuzz targets have run
+
+Written by `scripts/fuzz.sh`, one line a run, with AddressSanitizer. Edges and features are
+those of the whole corpus at the end of the run.
+
+| date | target | s | executions | edges | features | inputs |
+|---|---|---|---|---|---|---|
+HEAD
     fi
     # One write, so that runs side by side do not mix their lines.
     printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$(date -u +%F)" "$1" "$2" \

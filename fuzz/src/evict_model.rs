@@ -8,6 +8,7 @@
 mod film;
 mod holding;
 mod ops;
+mod views;
 mod world;
 
 use lookbehind::{Epoch, Hyaline, Interval};

@@ -6,6 +6,7 @@
 //! other. A read that waits ends with the next poll after its piece was delivered, though it may
 //! be evicted by then.
 
+mod fetching;
 mod world;
 
 use lookbehind::{Epoch, Hyaline, Interval, Reclaim};

@@ -215,7 +215,7 @@ fn number(text: &[u8]) -> Option<u128> {
     }
     let mut value: u128 = 0;
     for byte in text {
-        if !(b'0'..=b'9').contains(byte) {
+        if !byte.is_ascii_digit() {
             return None;
         }
         value = value * 10 + u128::from(byte - b'0');

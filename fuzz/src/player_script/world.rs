@@ -1,6 +1,6 @@
 //! The film, its players, and the fetches under way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::SeekFrom;
 use std::ops::Range;
 use std::pin::Pin;
@@ -12,64 +12,64 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncSeek};
 use lookbehind::{
-    Cache, Clock, Error, Extent, Fetch, Insert, Layout, Player, PlayerConfig, Progress, Reclaim,
-    Storage, StorageOptions, Wanted,
+    Cache, Clock, Error, Extent, Fetch, Layout, Player, PlayerConfig, Reclaim, Storage,
+    StorageOptions, Wanted,
 };
 
 use crate::input::{Input, Woken, content};
 
 /// What a read waits for.
 #[derive(Clone, PartialEq)]
-enum Outcome {
+pub(super) enum Outcome {
     None,
     Delivered,
     Failed,
 }
 
-struct Wait {
-    piece: u32,
-    deadline: Option<Duration>,
-    outcome: Outcome,
+pub(super) struct Wait {
+    pub(super) piece: u32,
+    pub(super) deadline: Option<Duration>,
+    pub(super) outcome: Outcome,
     /// How often the waker had been woken at the last poll.
-    before: usize,
+    pub(super) before: usize,
     /// By a read, which takes a part of a piece as well.
-    reads: bool,
+    pub(super) reads: bool,
 }
 
-struct Playing<R: Reclaim> {
-    player: Player<R>,
-    ahead: u64,
-    time: Option<Duration>,
-    limit: u64,
-    wait: Option<Wait>,
-    woken: Arc<Woken>,
-    waker: Waker,
+pub(super) struct Playing<R: Reclaim> {
+    pub(super) player: Player<R>,
+    pub(super) ahead: u64,
+    pub(super) time: Option<Duration>,
+    pub(super) limit: u64,
+    pub(super) wait: Option<Wait>,
+    pub(super) woken: Arc<Woken>,
+    pub(super) waker: Waker,
 }
 
-struct Flying<R: Reclaim> {
-    fetch: Fetch<R>,
-    landed: bool,
+pub(super) struct Flying<R: Reclaim> {
+    pub(super) fetch: Fetch<R>,
+    pub(super) landed: bool,
     /// Somebody needed it all the time.
-    needed: bool,
+    pub(super) needed: bool,
 }
 
 pub(super) struct World<R: Reclaim> {
-    cache: Cache<R>,
-    film: Storage<R>,
-    clock: Clock,
-    piece_len: u64,
-    total: u64,
-    prefixes: bool,
-    players: Vec<Playing<R>>,
-    flying: Vec<Flying<R>>,
+    pub(super) cache: Cache<R>,
+    pub(super) film: Storage<R>,
+    pub(super) clock: Clock,
+    pub(super) piece_len: u64,
+    pub(super) total: u64,
+    pub(super) prefixes: bool,
+    pub(super) players: Vec<Playing<R>>,
+    pub(super) flying: Vec<Flying<R>>,
     /// Bytes written of pieces that arrive in blocks.
-    open: BTreeMap<u32, usize>,
-    held: Vec<(Bytes, Range<u64>)>,
-    wanted: Wanted<R>,
+    pub(super) open: BTreeMap<u32, usize>,
+    pub(super) held: Vec<(Bytes, Range<u64>)>,
+    pub(super) wanted: Wanted<R>,
     /// Since when nothing was wanted: how often the waker had been woken.
-    idle: Option<usize>,
-    woken: Arc<Woken>,
-    waker: Waker,
+    pub(super) idle: Option<usize>,
+    pub(super) woken: Arc<Woken>,
+    pub(super) waker: Waker,
 }
 
 impl<R: Reclaim> World<R> {
@@ -107,16 +107,16 @@ impl<R: Reclaim> World<R> {
         world
     }
 
-    fn pieces(&self) -> u32 {
+    pub(super) fn pieces(&self) -> u32 {
         self.total.div_ceil(self.piece_len) as u32
     }
 
-    fn range(&self, piece: u32) -> Range<u64> {
+    pub(super) fn range(&self, piece: u32) -> Range<u64> {
         let start = u64::from(piece) * self.piece_len;
         start..(start + self.piece_len).min(self.total)
     }
 
-    fn bytes(&self, piece: u32) -> Vec<u8> {
+    pub(super) fn bytes(&self, piece: u32) -> Vec<u8> {
         let range = self.range(piece);
         content(0, piece, (range.end - range.start) as usize)
     }
@@ -316,178 +316,6 @@ impl<R: Reclaim> World<R> {
         }
     }
 
-    fn in_flight(&self, piece: u32) -> bool {
-        self.flying.iter().any(|flying| !flying.landed && flying.fetch.piece() == piece)
-    }
-
-    /// Pieces that must be fetched: for reads that wait, and in whole in the windows as they are.
-    fn needed(&self) -> BTreeSet<u32> {
-        let waits = self.players.iter().filter_map(|playing| playing.wait.as_ref());
-        let waits = waits.filter(|wait| wait.outcome == Outcome::None).map(|wait| wait.piece);
-        let mut needed: BTreeSet<u32> = waits.collect();
-        for window in self.film.stats().windows {
-            needed.extend(self.within(window.position, window.ahead.end - window.ahead.start));
-        }
-        needed
-    }
-
-    /// Pieces that may be fetched: windows are never longer than asked for.
-    fn allowed(&self) -> BTreeSet<u32> {
-        let mut allowed = self.needed();
-        for playing in &self.players {
-            let at = playing.player.position();
-            let end = playing.limit.min(self.total);
-            let ahead = self.within(at, playing.ahead);
-            allowed.extend(ahead.filter(|piece| self.range(*piece).start < end));
-        }
-        allowed
-    }
-
-    /// The pieces from that position on which have room in so many bytes, whole.
-    fn within(&self, at: u64, bytes: u64) -> impl Iterator<Item = u32> + use<R> {
-        let first = if at < self.total { (at / self.piece_len) as u32 } else { self.pieces() };
-        let mut left = bytes;
-        let mut end = first;
-        while end < self.pieces() && self.range(end).end - self.range(end).start <= left {
-            left -= self.range(end).end - self.range(end).start;
-            end += 1;
-        }
-        first..end
-    }
-
-    /// Asks what is wanted.
-    fn ask(&mut self) {
-        let (needed, allowed) = (self.needed(), self.allowed());
-        let before = self.woken.times();
-        let mut context = Context::from_waker(&self.waker);
-        match Pin::new(&mut self.wanted).poll_next(&mut context) {
-            Poll::Ready(None) => panic!("the film is not at its end"),
-            Poll::Pending => {
-                let missing =
-                    |piece: &&u32| !self.film.contains(**piece) && !self.in_flight(**piece);
-                assert_eq!(needed.iter().find(missing), None, "it is needed and not offered");
-                self.idle = Some(before);
-            }
-            Poll::Ready(Some(fetch)) => {
-                self.idle = None;
-                let piece = fetch.piece();
-                assert!(!self.film.contains(piece) && !self.in_flight(piece));
-                assert!(allowed.contains(&piece), "piece {piece} is offered, nobody needs it");
-                assert!(self.is_most_urgent(piece), "piece {piece} is not the most urgent one");
-                assert_eq!(fetch.byte_range(), self.range(piece));
-                assert!(!fetch.is_cancelled());
-                let needed = needed.contains(&piece);
-                self.flying.push(Flying { fetch, landed: false, needed });
-            }
-        }
-    }
-
-    /// Reads that wait come first; then what is next in somebody's window.
-    fn is_most_urgent(&self, piece: u32) -> bool {
-        let missing = |piece: u32| !self.film.contains(piece) && !self.in_flight(piece);
-        let waits = self.players.iter().filter_map(|playing| playing.wait.as_ref());
-        let mut waited = waits.filter(|w| w.outcome == Outcome::None).map(|wait| wait.piece);
-        if waited.clone().any(missing) {
-            return waited.any(|waited| waited == piece);
-        }
-        self.players.iter().any(|playing| {
-            let at = (playing.player.position() / self.piece_len) as u32;
-            at <= piece && !(at..piece).any(missing)
-        })
-    }
-
-    /// Brings a piece, whoever asked for it.
-    fn publish(&mut self, piece: u32) {
-        let there = self.film.contains(piece);
-        let inserted = self.film.insert(piece, &self.bytes(piece));
-        if there {
-            assert_eq!(inserted, Ok(Insert::AlreadyPresent));
-            return;
-        }
-        // There is room for all that is held here, and a piece.
-        assert_eq!(inserted, Ok(Insert::Published));
-        self.open.remove(&piece);
-        self.delivered(piece);
-    }
-
-    fn delivered(&mut self, piece: u32) {
-        for flying in &mut self.flying {
-            flying.landed |= flying.fetch.piece() == piece;
-        }
-        for playing in &mut self.players {
-            playing.end_wait(piece, &Outcome::Delivered);
-        }
-    }
-
-    fn deliver(&mut self, input: &mut Input) {
-        if self.flying.is_empty() {
-            return;
-        }
-        let which = input.index(self.flying.len());
-        let piece = self.flying[which].fetch.piece();
-        self.publish(piece);
-        match input.below(4) {
-            0 => self.publish(piece),
-            1 => {
-                // It is evicted before anybody looked.
-                self.film.evict(piece..piece + 1).unwrap();
-            }
-            _ => {}
-        }
-        if input.flag() {
-            drop(self.flying.swap_remove(which));
-        }
-    }
-
-    /// Brings a piece by two blocks.
-    fn blocks(&mut self, input: &mut Input) {
-        let piece = match self.flying.first() {
-            Some(flying) if input.flag() => flying.fetch.piece(),
-            _ => input.small(self.pieces()),
-        };
-        if self.film.contains(piece) {
-            return;
-        }
-        let bytes = self.bytes(piece);
-        match self.open.get(&piece).copied() {
-            None if self.open.len() < 2 => {
-                let half = bytes.len() / 2;
-                let written = self.film.write(piece, 0, &bytes[..half]).unwrap();
-                assert_eq!(written, Progress::Partial { written: half as u64 });
-                self.open.insert(piece, half);
-                if self.prefixes && half > 0 {
-                    for playing in self.players.iter().filter(|playing| playing.reads()) {
-                        playing.must_be_woken(piece);
-                    }
-                }
-            }
-            None => {}
-            Some(half) => {
-                let written = self.film.write(piece, half as u32, &bytes[half..]);
-                assert_eq!(written, Ok(Progress::Complete));
-                assert_eq!(self.film.commit(piece), Ok(()));
-                self.open.remove(&piece);
-                self.delivered(piece);
-            }
-        }
-    }
-
-    /// A fetch fails, or its fetcher goes.
-    fn give_up(&mut self, input: &mut Input) {
-        if self.flying.is_empty() {
-            return;
-        }
-        let which = input.index(self.flying.len());
-        let flying = self.flying.swap_remove(which);
-        let piece = flying.fetch.piece();
-        if input.flag() {
-            flying.fetch.fail("broken");
-            for playing in &mut self.players {
-                playing.end_wait(piece, &Outcome::Failed);
-            }
-        }
-    }
-
     pub(super) fn check(&mut self) {
         self.cache.validate().unwrap();
         let stats = self.cache.stats();
@@ -584,7 +412,7 @@ impl<R: Reclaim> Playing<R> {
         }
     }
 
-    fn end_wait(&mut self, piece: u32, with: &Outcome) {
+    pub(super) fn end_wait(&mut self, piece: u32, with: &Outcome) {
         self.must_be_woken(piece);
         if let Some(wait) = &mut self.wait
             && wait.piece == piece
@@ -594,12 +422,12 @@ impl<R: Reclaim> Playing<R> {
         }
     }
 
-    fn reads(&self) -> bool {
+    pub(super) fn reads(&self) -> bool {
         self.wait.as_ref().is_some_and(|wait| wait.reads)
     }
 
     /// Whoever waits for the piece was told.
-    fn must_be_woken(&self, piece: u32) {
+    pub(super) fn must_be_woken(&self, piece: u32) {
         if let Some(wait) = &self.wait
             && wait.piece == piece
             && wait.outcome == Outcome::None
