@@ -322,3 +322,26 @@ fn a_player_that_fell_out_of_the_live_window_is_told_so() {
     assert_eq!(block_on(read(&mut player, &mut buffer)).unwrap(), 100);
     assert_eq!(buffer[..], of(5, 100));
 }
+
+#[test]
+fn a_fetch_goes_on_where_another_window_takes_over_as_it_grows() {
+    let leave: [fn(&mut Player); 3] = [
+        |player| player.limit(7 * LEN as u64),
+        |player| player.seek_to(20 * LEN as u64),
+        |player| player.close(),
+    ];
+    for leave in leave {
+        let film = film(&cache::<Interval>(64 * KIB), 40, LEN);
+        // Half the budget is eight pieces: the first player has six of them, while the other is
+        // there.
+        let _first = film.player(bytes(12 * LEN, 0)).unwrap();
+        let mut other = film.player(bytes(4 * LEN, 0).position(7 * LEN as u64)).unwrap();
+        other.limit(20 * LEN as u64);
+        assert!(poll_read(&mut other, &mut [0; 8]).is_pending());
+        let fetch = film.wanted().try_next().unwrap();
+        assert_eq!((fetch.piece(), windows(&film)[0].ahead.end), (7, 6 * LEN as u64));
+        leave(&mut other);
+        assert_eq!(windows(&film)[0].ahead.end, 8 * LEN as u64);
+        assert!(!fetch.is_cancelled());
+    }
+}

@@ -168,12 +168,13 @@ impl<R: Reclaim> Player<R> {
 
     /// Moves the playhead; nothing is read. What only the old place wanted is fetched no more.
     pub fn seek_to(&mut self, position: u64) {
-        self.wait = None;
         self.playhead.move_to(position);
         if self.playhead.end() != u64::MAX {
             // The window ahead was fitted to what was left up to the limit.
             self.storage.film.shared.fit_windows();
         }
+        // Only now: who stops waiting has what nobody needs cancelled, by the windows as they are.
+        self.wait = None;
         self.storage.film.demand.recheck(&self.storage.film);
     }
 
@@ -181,10 +182,10 @@ impl<R: Reclaim> Player<R> {
     /// for a reader who knows how much he wants. `u64::MAX` for no limit, as at first.
     pub fn limit(&mut self, end: u64) {
         self.playhead.end_at(end);
+        self.storage.film.shared.fit_windows();
         if self.position() >= end {
             self.wait = None;
         }
-        self.storage.film.shared.fit_windows();
         self.storage.film.demand.recheck(&self.storage.film);
     }
 
@@ -200,9 +201,9 @@ impl<R: Reclaim> Player<R> {
     pub fn close(&mut self) {
         if !self.closed {
             self.closed = true;
-            self.wait = None;
             self.storage.film.demand.leave_grown(&mut self.grown);
             self.storage.film.close_playhead(&self.playhead, self.linger);
+            self.wait = None;
         }
     }
 
