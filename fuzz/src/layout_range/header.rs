@@ -47,12 +47,21 @@ pub(super) fn generated(input: &mut Input) {
         _ => b"bytes".to_vec(),
     };
     header.push(b'=');
-    let count = if input.once_in(16) { input.between(60, 70) } else { input.between(0, 5) };
+    let many = input.once_in(16);
+    let count = if many {
+        input.between(MAX_RANGES as u64 - 1, MAX_RANGES as u64 + 2)
+    } else {
+        input.between(0, 5)
+    };
     for number in 0..count {
         if number > 0 {
             blanks(input, &mut header);
             header.push(b',');
             blanks(input, &mut header);
+        }
+        if many {
+            header.extend(format!("{number}-{number}").into_bytes());
+            continue;
         }
         match input.below(6) {
             0 => {}
