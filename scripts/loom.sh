@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Runs the loom models: every interleaving, up to a bound on preemptions.
 #
-#   scripts/loom.sh                        all models
-#   scripts/loom.sh --test NAME            one of them
-#   LOOM_MAX_PREEMPTIONS=3 scripts/loom.sh a higher bound (much slower)
+#   scripts/loom.sh                        all models, at the bounds for every day
+#   scripts/loom.sh --test NAME            one file of them
+#   scripts/loom.sh --table ...            and prints the table of docs/verification.md at the end
+#   LOOKBEHIND_LOOM=full scripts/loom.sh   the long ones at their full bounds: hours
+#   LOOM_MAX_PREEMPTIONS=3 scripts/loom.sh all at this bound
+#
+# A model is stopped after 300 seconds on its processor (LOOM_MAX_DURATION), and says so.
 #
 # The package loom-tests is built alone and into a target directory of its own,
 # for these cfg flags change the meaning of `sync` in every crate that knows them.
@@ -13,4 +17,25 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset CARGO_ENCODED_RUSTFLAGS # it would win over RUSTFLAGS
 export RUSTFLAGS="--cfg loom --cfg crossbeam_loom --cfg crossbeam_sanitize"
 
-exec cargo test --locked --profile loom -p loom-tests --target-dir target/loom "$@"
+table=
+if [[ ${1:-} == --table ]]; then
+    table=1
+    shift
+fi
+run=(cargo test --locked --profile loom -p loom-tests --target-dir target/loom "$@")
+[[ -n $table ]] || exec "${run[@]}"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"${run[@]}" 2>&1 | tee "$log"
+echo
+echo '| model | bound | executions | s | explored |'
+echo '|---|---|---|---|---|'
+sed -n 's/.*loom: \(.*\): \([0-9]*\) executions at bound \([0-9]*\) in \([0-9.]*\) s, \(.*\)/\1|\3|\2|\4|\5/p' "$log" |
+    sort | awk -F'|' '{
+        count = $3
+        while (match(count, /[0-9][0-9][0-9][0-9]($|,)/))
+            count = substr(count, 1, RSTART) "," substr(count, RSTART + 1)
+        whole = $5 == "all clean" ? "whole" : "in part"
+        printf "| %s | %s | %s | %s | %s |\n", $1, $2, count, $4, whole
+    }'

@@ -33,10 +33,10 @@ fn one_getter() {
 
 #[test]
 fn one_getter_by_epochs() {
-    check("evict_against_get, a getter by epochs", 2, || model::<Epoch>(1));
+    check("evict_against_get, a getter by epochs", (1, 2), || model::<Epoch>(1));
 }
 
 #[test]
 fn two_getters() {
-    check("evict_against_get, two getters", 3, || model::<Specification>(2));
+    check("evict_against_get, two getters", (2, 3), || model::<Specification>(2));
 }
