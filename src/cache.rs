@@ -289,8 +289,8 @@ impl<R: Reclaim> Cache<R> {
     pub fn abort(&self, wait: Wait) -> bool {
         let shared = self.shared();
         shared.aborted.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `call`: the call is counted here, or it sees the flag. The
-        // waits have theirs in `end_all`.
+        // Pairs with the fence in `call`: the call is counted here, or it sees the flag. For the
+        // waits the lock in `end_all` does.
         fence(Ordering::SeqCst);
         for film in shared.directory.load().films() {
             film.waits.end_all(&Error::Aborted);

@@ -6,8 +6,9 @@
 //!
 //! No lost wake-up: a waiter registers, passes a SeqCst fence and looks into the table; a
 //! publisher installs its version, passes a SeqCst fence and looks whether anyone is registered.
-//! At least one sees the other. Removal and abort do the same with their flag. Model:
-//! `wait_against_publish`.
+//! At least one sees the other. Removal and abort raise their flag, and then always take the lock
+//! of the list, which orders the two. Models:
+//! `wait_against_publish`, `wait_against_abort`.
 //!
 //! Bound: the mutex of the list is held for a map operation; each wait has a mutex of its own
 //! for its state. No waker runs, and nothing is dropped, under either.
@@ -69,7 +70,7 @@ impl Waits {
         by_piece.entry(piece).or_default().push(Arc::clone(waiter));
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(by_piece);
-        // Pairs with the fences in `end` and `end_all`.
+        // Pairs with the fence in `end`.
         fence(Ordering::SeqCst);
     }
 
@@ -108,8 +109,8 @@ impl Waits {
 
     /// Ends all waits, after the flag that says why was raised.
     pub(crate) fn end_all(&self, why: &Error) {
-        // Pairs with the fence in `register`.
-        fence(Ordering::SeqCst);
+        // The lock is all the order that is needed, for it is always taken: a wait that is not in
+        // the list yet registers under it later, and then sees the flag.
         let mut by_piece = lock(&self.by_piece);
         let ended = std::mem::take(&mut *by_piece);
         self.count.store(0, Ordering::Relaxed);
