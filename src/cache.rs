@@ -290,7 +290,8 @@ impl<R: Reclaim> Cache<R> {
         let shared = self.shared();
         shared.aborted.store(true, Ordering::Relaxed);
         // Pairs with the fence in `call`: the call is counted here, or it sees the flag. For the
-        // waits the lock in `end_all` does.
+        // waits the lock in `end_all` does. (The fence in the last `wake_all` below would do as
+        // well, and so no model fails without this one; it stands beside the store that it is for.)
         fence(Ordering::SeqCst);
         for film in shared.directory.load().films() {
             film.waits.end_all(&Error::Aborted);

@@ -52,5 +52,5 @@ fn evicted_at_once_by_epochs() {
 
 #[test]
 fn evicted_by_another() {
-    check("handed_against_evict, by another thread", (2, 3), || model::<Specification>(true));
+    check("handed_against_evict, by another thread", (1, 3), || model::<Specification>(true));
 }

@@ -54,7 +54,7 @@ fn told<R: Reclaim>(notes: &Notes<R>) -> Vec<u32> {
 /// Two threads evict the same piece, and the observer looks on.
 #[test]
 fn the_same_piece() {
-    check("observer_calls_back, the same piece", (2, 3), || {
+    check("observer_calls_back, the same piece", (1, 3), || {
         let (cache, film, notes) = cache::<Specification>(|film, piece| {
             assert!(film.contains(piece), "told before it is unpublished");
             assert_eq!(film.evict(piece..piece + 1), Ok(0), "it is claimed already");

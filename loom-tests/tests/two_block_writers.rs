@@ -165,7 +165,7 @@ fn arriving() {
 
 #[test]
 fn read_back() {
-    check("two_block_writers, read back", (2, 3), || {
+    check("two_block_writers, read back", (1, 3), || {
         read_beside(|film| {
             let mut bytes = [0; 2];
             match film.read_back(0, 1, &mut bytes) {

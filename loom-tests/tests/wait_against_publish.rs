@@ -104,7 +104,7 @@ fn two_waits() {
 
 #[test]
 fn removal() {
-    check("wait_against_publish, a removal", (2, 3), || {
+    check("wait_against_publish, a removal", (1, 3), || {
         let end = |film: &Storage<Specification>| film.remove().unwrap();
         model(1, end, |ended| {
             let error = ended.unwrap_err();
