@@ -4,7 +4,7 @@
 #
 #   scripts/faults.sh                    all faults, each by all of its checkers
 #   scripts/faults.sh FAULT...           these
-#   scripts/faults.sh --by CHECKER ...   only by test, loom, shuttle, fuzz, tsan or asan
+#   scripts/faults.sh --by CHECKER ...   only by test, replay, loom, shuttle, fuzz, tsan or asan
 #   scripts/faults.sh --find FAULT...    which of all loom models catch it
 #
 # A fault is a patch, faults/NAME.patch, whose first lines say what is broken and
@@ -13,6 +13,7 @@
 #   What: ...
 #   Caught-by: loom FILE::TEST BOUND     a model, bounds 1 to BOUND
 #   Caught-by: test ARGUMENTS            cargo test ARGUMENTS
+#   Caught-by: replay TARGET             the corpus of a fuzz target, and some inputs more
 #   Caught-by: shuttle ARGUMENTS         scripts/shuttle.sh ARGUMENTS
 #   Caught-by: fuzz TARGET SECONDS       scripts/fuzz.sh TARGET SECONDS
 #   Caught-by: tsan|asan ARGUMENTS       scripts/sanitize.sh thread|address ARGUMENTS
@@ -129,6 +130,11 @@ check() { # fault, what, checker, arguments
         shuttle)
             by_command "$fault" "$what" "shuttle, \`$*\`" \
                 "scripts/shuttle.sh --no-run" "scripts/shuttle.sh $*"
+            ;;
+        replay)
+            by_command "$fault" "$what" "replay of \`$1\`" \
+                "cargo test --locked -p lookbehind-fuzz --no-run" \
+                "cargo test --locked -p lookbehind-fuzz $1"
             ;;
         fuzz)
             by_command "$fault" "$what" "fuzzing, \`$1\`" \
