@@ -42,12 +42,14 @@ known() {
 
 run() { # target, seconds
     local target=$1 seconds=$2 found=target/fuzz-corpus/$1 log=target/fuzz-$1.log status=0
+    local since=$SECONDS
     mkdir -p "$found" "fuzz/artifacts/$target"
     ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} "$binaries/$target" \
         "$found" "fuzz/corpus/$target" -max_len="$(longest "$target")" \
         -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1 || status=$?
-    tally "$target" "$seconds" "$log"
+    # What it took: a run that finds something ends early.
+    tally "$target" $((SECONDS - since)) "$log"
     if ((status != 0)); then
         grep -a -m1 -A3 "panicked at\|ERROR: AddressSanitizer\|ERROR: libFuzzer" "$log" >&2
         grep -a "Test unit written" "$log" >&2 || true

@@ -4,10 +4,11 @@
 #   scripts/loom.sh                        all models, at the bounds for every day
 #   scripts/loom.sh --test NAME            one file of them
 #   scripts/loom.sh --table ...            and prints the table of docs/verification.md at the end
-#   LOOKBEHIND_LOOM=full scripts/loom.sh   the long ones at their full bounds: hours
+#   LOOKBEHIND_LOOM=full scripts/loom.sh   the long ones at rising bounds: hours
 #   LOOM_MAX_PREEMPTIONS=3 scripts/loom.sh all at this bound
 #
-# A model is stopped after 300 seconds on its processor (LOOM_MAX_DURATION), and says so.
+# A model is stopped after 300 seconds on its processor (LOOM_MAX_DURATION), and says so: what it
+# has explored whole before is the bound that it reached.
 #
 # The package loom-tests is built alone and into a target directory of its own,
 # for these cfg flags change the meaning of `sync` in every crate that knows them.

@@ -137,7 +137,8 @@ impl<R: Reclaim> Shared<R> {
         })
     }
 
-    /// Fits all windows together to half the budget.
+    /// Fits all windows together to half the budget: where they grew, more is wanted, and where they
+    /// shrank, nobody needs some of what is being fetched.
     pub(crate) fn fit_windows(&self) {
         let directory = self.directory.load();
         let playheads: Vec<_> = directory
@@ -145,6 +146,7 @@ impl<R: Reclaim> Shared<R> {
             .flat_map(|film| film.protections.playheads.load().iter().cloned().collect::<Vec<_>>())
             .collect();
         fit(&playheads, self.memory.budget.limit() / 2);
+        directory.films().for_each(|film| film.demand.recheck(film));
     }
 
     /// One attempt to come within the budget.

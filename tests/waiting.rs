@@ -223,6 +223,55 @@ fn a_fetch_is_cancelled_when_its_player_goes_elsewhere_or_closes() {
 }
 
 #[test]
+fn windows_that_are_fitted_anew_change_what_is_wanted_in_all_films() {
+    let cache = cache::<Interval>(MIB);
+    let (film, other) = (film(&cache, 100, LEN), film(&cache, 100, LEN));
+    let config =
+        || PlayerConfig::default().ahead(Extent::Bytes(MIB as u64)).behind(Extent::Bytes(0));
+    let watching = other.player(config()).unwrap();
+    let _player = film.player(config()).unwrap();
+    // Half the budget, shared by two.
+    let mut fetches = all_wanted(&film);
+    assert_eq!(fetches.len(), MIB / 4 / LEN);
+    let (woken, mut wanted) = (Arc::new(Woken::default()), film.wanted());
+    assert!(poll_with(&mut wanted.next(), &woken).is_pending());
+    drop(watching);
+    assert!(woken.times() > 0, "nobody said that the other film's window is free");
+    fetches.extend(all_wanted(&film));
+    assert_eq!(fetches.len(), MIB / 2 / LEN);
+    let before = woken.times();
+    assert!(poll_with(&mut wanted.next(), &woken).is_pending());
+    cache.set_budget(4 * MIB as u64).unwrap();
+    assert!(woken.times() > before, "nobody said that there is more room");
+    fetches.extend(all_wanted(&film));
+    assert_eq!(fetches.len(), MIB / LEN);
+    cache.set_budget(MIB as u64 / 2).unwrap();
+    let left = fetches.iter().filter(|fetch| !fetch.is_cancelled());
+    assert_eq!(left.count(), MIB / 4 / LEN);
+}
+
+#[test]
+fn a_fetch_that_fails_after_its_piece_arrived_fails_nobody() {
+    let cache = cache::<Interval>(MIB);
+    let film = film(&cache, 8, LEN);
+    let mut first = film.wait(2);
+    assert!(poll(&mut first).is_pending());
+    let mut late = all_wanted(&film);
+    fill(&film, 2..3);
+    assert!(poll(&mut first).is_ready());
+    film.evict(2..3).unwrap();
+    // It is wanted anew, and fetched by another one.
+    let mut second = film.wait(2);
+    assert!(poll(&mut second).is_pending());
+    let fetches = all_wanted(&film);
+    late.remove(0).fail("too late");
+    assert!(poll(&mut second).is_pending());
+    assert_eq!((pieces(&fetches), fetches[0].is_cancelled()), (vec![2], false));
+    fill(&film, 2..3);
+    assert!(matches!(poll(&mut second), Poll::Ready(Ok(_))));
+}
+
+#[test]
 fn a_failed_fetch_ends_the_waits_for_it_with_the_reason() {
     let film = film(&cache::<Interval>(MIB), 4, KIB);
     let mut wait = film.wait(2);

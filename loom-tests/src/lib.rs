@@ -20,7 +20,7 @@ use lookbehind::{
 /// (seconds) overrides it.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// The most preemptions that are explored. A pair says: in every run, and with
+/// The most preemptions that are explored. A pair says: in every run, and at most with
 /// `LOOKBEHIND_LOOM=full`, for models that would take too long otherwise.
 pub struct Bound {
     everyday: usize,
@@ -43,11 +43,27 @@ impl From<(usize, usize)> for Bound {
 struct Stopped;
 
 /// Explores every interleaving of `model` with at most `bound` preemptions, or as many as
-/// `LOOM_MAX_PREEMPTIONS` says.
+/// `LOOM_MAX_PREEMPTIONS` says. With `LOOKBEHIND_LOOM=full` the bound rises from the everyday one
+/// to the full one, for as long as time is left: so each model tells the bound that it reached.
 pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync + 'static) {
-    let bound = bound.into();
-    let full = std::env::var("LOOKBEHIND_LOOM").is_ok_and(|wanted| wanted == "full");
-    let bound = if full { bound.full } else { bound.everyday };
+    let Bound { everyday, full } = bound.into();
+    let rises = std::env::var("LOOKBEHIND_LOOM").is_ok_and(|wanted| wanted == "full");
+    let model = Arc::new(model);
+    let started = on_processor();
+    for bound in everyday..=if rises { full } else { everyday } {
+        if !explore(name, bound, started, Arc::clone(&model)) {
+            break;
+        }
+    }
+}
+
+/// Explores one bound; whether it came to the end.
+fn explore(
+    name: &str,
+    bound: usize,
+    since: Duration,
+    model: Arc<impl Fn() + Send + Sync + 'static>,
+) -> bool {
     let mut builder = loom::model::Builder::new();
     let bound = *builder.preemption_bound.get_or_insert(bound);
     builder.max_branches = 20_000;
@@ -59,7 +75,7 @@ pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync
     let explored = catch_unwind(AssertUnwindSafe(|| {
         builder.check(move || {
             if counted.load(Ordering::Relaxed).is_multiple_of(256)
-                && on_processor().saturating_sub(started) > longest
+                && on_processor().saturating_sub(since) > longest
             {
                 resume_unwind(Box::new(Stopped));
             }
@@ -68,10 +84,10 @@ pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync
             model();
         });
     }));
-    let ended = match explored {
+    let ended = match &explored {
         Ok(()) => "all clean",
         Err(panic) if panic.is::<Stopped>() => "clean, but stopped before the end",
-        Err(panic) => resume_unwind(panic),
+        Err(_) => "failed",
     };
     let count = executions.load(Ordering::Relaxed);
     let took = on_processor().saturating_sub(started).as_secs_f64();
@@ -80,6 +96,10 @@ pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync
         std::io::stderr(),
         "loom: {name}: {count} executions at bound {bound} in {took:.1} s, {ended}"
     );
+    match explored {
+        Err(panic) if !panic.is::<Stopped>() => resume_unwind(panic),
+        explored => explored.is_ok(),
+    }
 }
 
 /// The time that this thread has had on a processor; by the clock where the system does not say.

@@ -313,11 +313,17 @@ impl<R: Reclaim> Fetch<R> {
     }
 
     /// Says that the piece cannot be had: waits for it end with [`Error::FetchFailed`]. It is
-    /// offered again when it is wanted anew, or still is by a window.
+    /// offered again when it is wanted anew, or still is by a window. A fetch whose piece has
+    /// arrived since, from wherever, fails nobody.
     pub fn fail(self, reason: impl fmt::Display) {
         let (piece, reason) = (self.piece, Arc::<str>::from(reason.to_string()));
-        let failed = || Err(Error::FetchFailed { piece, reason: Arc::clone(&reason) });
-        self.storage.film.waits.end(piece, failed);
+        let film = &self.storage.film;
+        if film.demand.land_only(piece, &self.flight) {
+            let failed = || Err(Error::FetchFailed { piece, reason: Arc::clone(&reason) });
+            film.waits.end(piece, failed);
+            // Somebody may have taken off for a wait that has just failed.
+            film.demand.recheck(film);
+        }
     }
 }
 

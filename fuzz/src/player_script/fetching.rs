@@ -177,6 +177,9 @@ impl<R: Reclaim> World<R> {
         let piece = flying.fetch.piece();
         if input.flag() {
             flying.fetch.fail("broken");
+            if flying.landed {
+                return;
+            }
             for playing in &mut self.players {
                 playing.end_wait(piece, &Outcome::Failed);
             }
