@@ -301,6 +301,13 @@ impl Shelf {
         self.0.take(|_| true).map(<*mut Thing>::cast_const)
     }
 
+    /// Looks at the things that are there, and takes none.
+    pub fn refuse(&self) {
+        // SAFETY: what is on the shelf is alive, and nobody's while it is looked at.
+        let taken = self.0.take(|thing| unsafe { &*thing }.with() == u32::MAX);
+        assert!(taken.is_none());
+    }
+
     pub fn put(&self, thing: *const Thing) -> bool {
         self.0.put(thing.cast_mut()).is_ok()
     }

@@ -45,6 +45,22 @@ fn model(things: usize, threads: usize, rounds: usize) {
     assert_eq!(shared.things.iter().map(Thing::with).sum::<u32>(), uses);
 }
 
+/// A thing that does not fit is looked at and put back: who takes it next comes after that look.
+#[test]
+fn thing_that_does_not_fit() {
+    check("recycling_and_aba, a thing that does not fit", 3, || {
+        let things: Box<[Thing]> = [Thing::new()].into();
+        let shared = Arc::new(Shared { shelf: Shelf::new(&things), things });
+        let other = Arc::clone(&shared);
+        let other = thread::spawn(move || other.shelf.refuse());
+        if let Some(thing) = shared.shelf.take() {
+            // SAFETY: things live as long as what is shared.
+            unsafe { &*thing }.with();
+        }
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn one_thing() {
     check("recycling_and_aba, a thing and two threads", 3, || model(1, 1, 2));
