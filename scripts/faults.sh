@@ -140,8 +140,13 @@ check() { # fault, what, checker, arguments
             by_command "$fault" "$what" "fuzzing, \`$1\`" \
                 "scripts/fuzz.sh build" "scripts/fuzz.sh $1 $2"
             ;;
-        tsan) by_command "$fault" "$what" "TSan, \`$*\`" true "scripts/sanitize.sh thread $*" ;;
-        asan) by_command "$fault" "$what" "ASan, \`$*\`" true "scripts/sanitize.sh address $*" ;;
+        tsan | asan)
+            local sanitizer=thread
+            [[ $checker == tsan ]] || sanitizer=address
+            by_command "$fault" "$what" "${checker^^}, \`$*\`" \
+                "scripts/sanitize.sh $sanitizer $* --no-run" \
+                "LOOKBEHIND_STRESS_OPS=80000 scripts/sanitize.sh $sanitizer $*"
+            ;;
         *) echo "error: $fault names no checker that there is: $checker" && return 1 ;;
     esac
 }
