@@ -1,21 +1,23 @@
 # The checkers, as stages; sourced by the scripts beside it.
 
+FUZZ=0.13.2    # cargo-fuzz
+MUTANTS=27.1.0 # cargo-mutants
+
 models() { bash scripts/loom.sh; }
 
 schedules() { LOOKBEHIND_SCHEDULES=${LOOKBEHIND_SCHEDULES:-500} bash scripts/shuttle.sh; }
 
 fuzzing() { # seconds a target
-    need_cargo cargo-fuzz 0.13.2
+    need_cargo cargo-fuzz "$FUZZ"
     bash scripts/fuzz.sh all "$1"
 }
 
-races() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh thread; }
+races() { LOOKBEHIND_STRESS_OPS=20000 bash scripts/sanitize.sh thread; }
 
-addresses() { LOOKBEHIND_STRESS_OPS=400000 bash scripts/sanitize.sh address; }
+addresses() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh address; }
 
 faults_all() {
     need patch patch
-    need_cargo cargo-fuzz 0.13.2
     bash scripts/faults.sh "$@"
 }
 
@@ -24,16 +26,19 @@ faults_some() {
     need patch patch
     bash scripts/faults.sh --by test
     bash scripts/faults.sh --by loom no_reader_fence relaxed_publish torn_reserve no_share_fence
+    bash scripts/faults.sh --by replay half_not_given_back seek_keeps_the_wait
+    bash scripts/faults.sh --by shuttle two_flights
 }
 
+# Another part each day.
 mutants_some() {
-    need_cargo cargo-mutants 27.1.0
-    bash scripts/mutants.sh 0/120
+    need_cargo cargo-mutants "$MUTANTS"
+    bash scripts/mutants.sh "$(($(date +%s) / 86400 % 150))/150"
 }
 
 mutants_all() {
-    need_cargo cargo-mutants 27.1.0
-    local part
-    for part in {0..15}; do bash scripts/mutants.sh "$part/16"; done
-    bash scripts/mutants.sh report
+    need_cargo cargo-mutants "$MUTANTS"
+    local part failed=0
+    for part in {0..15}; do bash scripts/mutants.sh "$part/16" || failed=1; done
+    bash scripts/mutants.sh report && ((failed == 0))
 }

@@ -39,7 +39,7 @@ need() { # command, package...
         apt-get install -y --no-install-recommends "$@"
 }
 
-# Installs a cargo subcommand, if it is missing.
+# Installs a cargo subcommand, unless this version is there.
 need_cargo() { # crate, version
-    cargo "${1#cargo-}" --version >/dev/null 2>&1 || cargo install --locked "$1@$2"
+    [[ $(cargo "${1#cargo-}" --version 2>/dev/null) == "$1 $2" ]] || cargo install --locked "$1@$2"
 }

@@ -8,14 +8,14 @@
 #
 # Needs a nightly toolchain, cargo-fuzz and a C++ compiler. What a run finds is kept in
 # target/fuzz-corpus/TARGET, from where the next run goes on, and comes into the committed corpus by
-# `minimise`. Each run appends a line to fuzz/TALLY.md. Several targets may run at once in
+# `minimise`. With LOOKBEHIND_TALLY=1 a run appends a line to fuzz/TALLY.md. Several targets may run at once in
 # different shells: build first. A failing input is left in fuzz/artifacts/TARGET.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 targets="layout_range assemble evict_model player_script"
 triple=$(rustc -vV | sed -n 's/^host: //p')
-binaries=$PWD/target/$triple/release
+binaries=${CARGO_TARGET_DIR:-$PWD/target}/$triple/release
 # The release profile of the workspace is made for speed and not for builds.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
@@ -51,7 +51,8 @@ run() { # target, seconds
     # What it took: a run that finds something ends early.
     tally "$target" $((SECONDS - since)) "$log"
     if ((status != 0)); then
-        grep -a -m1 -A3 "panicked at\|ERROR: AddressSanitizer\|ERROR: libFuzzer" "$log" >&2
+        grep -a -m1 -A3 "panicked at\|ERROR: AddressSanitizer\|ERROR: libFuzzer" "$log" >&2 ||
+            tail -n 20 "$log" >&2
         grep -a "Test unit written" "$log" >&2 || true
         return "$status"
     fi
@@ -59,11 +60,14 @@ run() { # target, seconds
 
 tally() { # target, seconds, log
     local line executions edges features corpus
-    line=$(grep -a "cov: " "$3" | tail -n 1)
+    # There is none if a committed input fails at once.
+    line=$(grep -a "cov: " "$3" | tail -n 1 || true)
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$3")
     edges=$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' <<<"$line")
     features=$(sed -n 's/.* ft: \([0-9]*\).*/\1/p' <<<"$line")
     corpus=$(sed -n 's/.* corp: \([0-9]*\).*/\1/p' <<<"$line")
+    echo "$1: ${executions:-?} executions in $2 s, ${edges:-?} edges, ${features:-?} features"
+    [[ -n ${LOOKBEHIND_TALLY:-} ]] || return 0
     if [[ ! -e fuzz/TALLY.md ]]; then
         cat >fuzz/TALLY.md <<'HEAD'
 # What the fuzz targets have run
@@ -78,7 +82,6 @@ HEAD
     # One write, so that runs side by side do not mix their lines.
     printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$(date -u +%F)" "$1" "$2" \
         "${executions:-?}" "${edges:-?}" "${features:-?}" "${corpus:-?}" >>fuzz/TALLY.md
-    echo "$1: ${executions:-?} executions in $2 s, ${edges:-?} edges, ${features:-?} features"
 }
 
 # Keeps of all that is known the inputs that cover the same edges, the smallest ones.

@@ -58,6 +58,11 @@ case ${1:?which part, as 0/16, or report} in
         cargo mutants --no-shuffle --iterate --shard "$part" --output "$parts/${part//\//-of-}" \
             --profile mutants --timeout 180 --build-timeout 300 --colors never "$@" \
             -- --lib --tests || (($? == 2 || $? == 3))
-        unexplained "$parts/${part//\//-of-}/mutants.out"
+        out=$parts/${part//\//-of-}/mutants.out
+        if [[ ! -s $out/outcomes.json || -z $(cat "$out"/{caught,previously_caught,missed,timeout,unviable}.txt 2>/dev/null) ]]; then
+            echo "error: no mutant was made"
+            exit 1
+        fi
+        unexplained "$out"
         ;;
 esac

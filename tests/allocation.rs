@@ -302,7 +302,8 @@ fn a_film_whose_table_is_refused_is_not_added<R: Reclaim>() {
     };
     let refusals = each(setup, |cache, ()| add(cache, layout(100_000, 1)), |_, ()| ());
     assert!(refusals >= 2, "{refusals}");
-    each(setup, |cache, ()| add(cache, Layout::segments()), |_, ()| ());
+    let refusals = each(setup, |cache, ()| add(cache, Layout::segments()), |_, ()| ());
+    assert!(refusals >= 1, "{refusals}");
 }
 
 fn a_film_removed_without_memory_goes_later<R: Reclaim>() {
@@ -383,9 +384,9 @@ fn shrinking_goes_on_when_there_is_memory_again<R: Reclaim>() {
         cache.set_budget(MIB as u64 / 2).unwrap();
         cache.shrink(Duration::ZERO)
     });
-    if size > 0 {
-        assert_eq!(shrunk, Err(Error::TimedOut));
-    }
+    // It goes on with the roots that are at hand, until it needs a leaf.
+    assert!(size > 0, "nothing was asked for");
+    assert_eq!(shrunk, Err(Error::TimedOut));
     cache.shrink(common::PATIENCE).unwrap();
     assert!(cache.stats().resident <= MIB as u64 / 2);
     assert!(!common::present(&film).is_empty());

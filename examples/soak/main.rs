@@ -90,7 +90,7 @@ fn arguments() -> Option<(f64, u64)> {
     while let Some(name) = arguments.next() {
         let value = arguments.next()?;
         match name.as_str() {
-            "--minutes" => minutes = value.parse().ok().filter(|m| (0.0..1e6).contains(m))?,
+            "--minutes" => minutes = value.parse().ok().filter(|m| (0.1..1e6).contains(m))?,
             "--seed" => seed = Some(value.parse().ok()?),
             _ => return None,
         }
@@ -127,8 +127,15 @@ impl Soak {
             self.report(name, &tally, &histories);
             println!("{:8} the ledger at the end, after all films are gone: {states}", "");
         }
-        let [wrong, over] = [&tally.wrong, &tally.over].map(|n| n.load(Ordering::Relaxed));
+        let [wrong, over, compared] =
+            [&tally.wrong, &tally.over, &tally.compared].map(|n| n.load(Ordering::Relaxed));
         self.failures += wrong + over + histories.stale;
+        // Where nothing was done nothing can be wrong.
+        let idle = compared == 0 || tally.idle() || histories.calls == 0;
+        if idle && !quiet {
+            println!("{name:8} did not do all that it should");
+            self.failures += 1;
+        }
     }
 
     fn report(&self, name: &str, tally: &Tally, histories: &Histories) {

@@ -3,6 +3,7 @@
 #![cfg(loom)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use lookbehind::model::Specification;
 use lookbehind::{Error, Interval, Reclaim, StorageOptions, Wait, verify_fn};
@@ -61,8 +62,12 @@ fn a_call() {
     check("wait_against_abort, a call", 3, || {
         let ground = Arc::new(Ground(UnsafeCell::new(())));
         let below = Arc::clone(&ground);
+        // Noted when the look is over: what loom finds in it is a panic, which is caught.
+        let looked = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&looked);
         let verifier = verify_fn(move |_, _| {
             below.0.with(|_| ());
+            noted.store(true, SeqCst);
             false
         });
         let options = StorageOptions::default().verifier(Arc::new(verifier));
@@ -74,5 +79,6 @@ fn a_call() {
         }
         let error = caller.join().unwrap();
         assert!(matches!(error, Error::Aborted | Error::VerifyFailed { .. }));
+        assert_eq!(looked.load(SeqCst), error != Error::Aborted, "the look raced with the abort");
     });
 }

@@ -153,6 +153,7 @@ pub fn at_every_step(name: &str, cast: impl Fn(&Place) -> Cast + Send + Sync + '
             parked += random.1 + pct.1;
         }
         if parked == 0 {
+            assert!(step > 10 || first > 0, "{name}: parked at {step} steps only");
             let took = started.elapsed().as_secs_f64();
             say(&format!(
                 "{name}, parked at {} steps: {count} schedules in {took:.1} s, all went on",

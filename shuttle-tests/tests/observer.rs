@@ -19,8 +19,9 @@ fn calls_back<R: Reclaim>() {
     let place = Arc::new(Mutex::new(None::<Cache<R>>));
     let (seen, back) = (Arc::clone(&told), Arc::clone(&place));
     let observer = move |eviction: &Eviction| {
-        seen.lock().unwrap().push(*eviction);
-        let Some(cache) = back.lock().unwrap().clone() else { return };
+        // Noted at the end: a panic in here is caught, and then shows by its absence.
+        let note = || seen.lock().unwrap().push(*eviction);
+        let Some(cache) = back.lock().unwrap().clone() else { return note() };
         let stats = cache.stats();
         assert!(stats.resident <= BUDGET as u64);
         if let Ok(film) = cache.storage(eviction.storage) {
@@ -30,6 +31,7 @@ fn calls_back<R: Reclaim>() {
             film.reserve(eviction.piece..eviction.piece + 1);
             refused(film.insert(PIECES, &bytes(1, PIECES, 5, 10)));
         }
+        note();
     };
     let cache = built::<R>(Cache::builder().observer(observer), BUDGET);
     *place.lock().unwrap() = Some(cache.clone());

@@ -139,7 +139,7 @@ pub(crate) fn a_waker_that_panics_harms_no_other_wait<R: Reclaim>() {
         drop((insert, other, good, in_time));
         foreign.calm();
         assert_eq!(foreign.copies(), 2, "no waker is kept");
-        drop((std::mem::ManuallyDrop::into_inner(waker), again));
+        drop([waker, again].map(std::mem::ManuallyDrop::into_inner));
         comes_to_rest(&cache);
     }
 }

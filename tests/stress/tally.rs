@@ -44,6 +44,11 @@ impl Tally {
         self.kinds.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
+    /// Whether something of each kind was not done at all.
+    pub fn idle(&self) -> bool {
+        self.kinds.iter().any(|count| count.load(Ordering::Relaxed) == 0)
+    }
+
     pub fn compare(&self, right: bool) {
         self.compared.fetch_add(1, Ordering::Relaxed);
         self.wrong.fetch_add(u64::from(!right), Ordering::Relaxed);

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use lookbehind::{
-    Cache, Extent, Held, Player, PlayerConfig, Reclaim, Storage, StorageOptions, Wait, verify_fn,
+    Cache, Error, Extent, Held, Player, PlayerConfig, Reclaim, Storage, StorageOptions, Wait,
+    verify_fn,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -161,9 +162,31 @@ impl<R: Reclaim> Work<R> {
         self.places[rng.random_range(0..LENS.len())].load_full()
     }
 
+    /// Whether a call did what it should. There may be no room, and others may remove the film or
+    /// drop what is arriving; nothing else. Bytes that a verifier refuses were right when they
+    /// were given.
+    fn done<T>(&self, result: lookbehind::Result<T>) -> bool {
+        match result {
+            Ok(_) => return true,
+            Err(Error::VerifyFailed { .. }) => self.tally.compare(false),
+            Err(
+                Error::BudgetExhausted { .. }
+                | Error::ShareExhausted { .. }
+                | Error::AssembliesFull { .. }
+                | Error::NotOpen { .. }
+                | Error::Incomplete { .. }
+                | Error::UnknownStorage { .. }
+                | Error::Removed
+                | Error::Aborted,
+            ) => {}
+            Err(other) => panic!("{other}"),
+        }
+        false
+    }
+
     fn insert(&self, hand: &mut Hand<R>, film: &Film<R>) -> Kind {
         let piece = hand.rng.random_range(0..PIECES);
-        let _ = film.storage.insert(piece, &film.bytes(piece));
+        self.done(film.storage.insert(piece, &film.bytes(piece)));
         Kind::Insert
     }
 
@@ -181,18 +204,18 @@ impl<R: Reclaim> Work<R> {
         }
         for start in starts {
             let block = start..(start + step).min(bytes.len());
-            if storage.write(piece, start as u32, &bytes[block.clone()]).is_err() {
+            if !self.done(storage.write(piece, start as u32, &bytes[block.clone()])) {
                 return Kind::Blocks;
             }
             if hand.rng.random_bool(0.05) {
                 self.read_back(film, piece, block);
             }
         }
-        let _ = if hand.rng.random_bool(0.1) {
-            storage.abandon(piece).map(drop)
+        if hand.rng.random_bool(0.1) {
+            self.done(storage.abandon(piece));
         } else {
-            storage.commit(piece)
-        };
+            self.done(storage.commit(piece));
+        }
         Kind::Blocks
     }
 
@@ -222,7 +245,7 @@ impl<R: Reclaim> Work<R> {
     fn fetch(&self, film: &Film<R>) -> Kind {
         if let Some(fetch) = film.storage.wanted().try_next() {
             thread::yield_now();
-            let _ = film.storage.insert(fetch.piece(), &film.bytes(fetch.piece()));
+            self.done(film.storage.insert(fetch.piece(), &film.bytes(fetch.piece())));
         }
         Kind::Fetch
     }
@@ -311,7 +334,7 @@ impl<R: Reclaim> Work<R> {
         // Whoever waits for memory holds none.
         hand.held.drain(..).for_each(|parcel| self.open(&parcel));
         if hand.rng.random_bool(0.5) {
-            let _ = film.storage.insert_wait(piece, &film.bytes(piece), time);
+            self.done(film.storage.insert_wait(piece, &film.bytes(piece), time));
         } else if let Ok(held) = film.storage.wait(piece).deadline(time).blocking() {
             self.tally.compare(film.is_part(piece, 0, &held));
         }
@@ -320,7 +343,7 @@ impl<R: Reclaim> Work<R> {
 
     fn evict(&self, hand: &mut Hand<R>, film: &Film<R>) -> Kind {
         let first = hand.rng.random_range(0..PIECES);
-        let _ = film.storage.evict(first..first + hand.rng.random_range(1..20));
+        self.done(film.storage.evict(first..first + hand.rng.random_range(1..20)));
         Kind::Evict
     }
 

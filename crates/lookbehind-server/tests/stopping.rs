@@ -85,6 +85,37 @@ fn at_any_moment_while_it_starts() {
     println!("{in_order} of 20 ended in good order");
 }
 
+/// The first thing it does is to heed signals: what comes right after that ends it in good order,
+/// though it is not listening yet.
+#[cfg(target_os = "linux")]
+#[test]
+fn as_soon_as_it_heeds_signals() {
+    let folder = Folder::new();
+    let film = folder.film("film.mp4", 1, 100_000);
+    for _ in 0..10 {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0"]).arg(&film).stdout(Stdio::null());
+        let child = command.stderr(Stdio::null()).spawn().expect("the program starts");
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut server = Server { child, address, lines: Vec::new() };
+        let status = format!("/proc/{}/status", server.child.id());
+        let heeds = || {
+            let status = std::fs::read_to_string(&status).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            caught.expect("a mask") & 1 << (SIGTERM - 1) != 0
+        };
+        let started = std::time::Instant::now();
+        while !heeds() {
+            assert!(started.elapsed() < IN_TIME, "it never heeds signals");
+            thread::yield_now();
+        }
+        server.signal("TERM");
+        let status = server.ended(IN_TIME);
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+}
+
 #[test]
 fn a_second_one_at_any_moment_ends_it_at_once() {
     let folder = Folder::new();
