@@ -3,7 +3,7 @@
 #
 #   scripts/fuzz.sh build               builds all targets
 #   scripts/fuzz.sh TARGET [SECONDS]    runs one target, 60 s by default
-#   scripts/fuzz.sh all [SECONDS]       runs each of them, one after another
+#   scripts/fuzz.sh all [SECONDS]       runs each of them, one on each processor
 #   scripts/fuzz.sh minimise [TARGET]   shrinks the corpus to what covers as much
 #
 # Needs a nightly toolchain, cargo-fuzz and a C++ compiler. What a run finds is kept in
@@ -119,7 +119,8 @@ case ${1:-} in
         ;;
     all)
         build
-        for target in $targets; do run "$target" "${2:-60}"; done
+        # As many at once as there are processors.
+        printf '%s\n' $targets | xargs -P "$(nproc)" -I{} bash scripts/fuzz.sh {} "${2:-60}"
         ;;
     "") sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *)
