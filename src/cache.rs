@@ -101,6 +101,7 @@ impl CacheBuilder {
             domain: Domain::new(),
             directory: ArcSwap::from_pointee(Directory { slots: Vec::new() }),
             changing: Mutex::new(()),
+            fitting: Mutex::new(()),
             policy: Guest::new(self.policy),
             observers: self.observers.into_iter().map(Guest::new).collect(),
             clock: self.clock,

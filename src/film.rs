@@ -246,7 +246,6 @@ impl<R: Reclaim> Film<R> {
             list
         });
         self.shared.fit_windows();
-        self.demand.recheck(self);
     }
 
     /// Everything that `remove` does, once. Should stalled snapshots leave no room for the

@@ -18,7 +18,9 @@ use crate::memory::budget::rounded;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, Refused, State};
 use crate::retire::Reclaim;
-use crate::sync::{ArcSwap, AtomicBool, AtomicUsize, Counter, Mutex, Ordering, fence, try_lock};
+use crate::sync::{
+    ArcSwap, AtomicBool, AtomicUsize, Counter, Mutex, MutexGuard, Ordering, fence, lock, try_lock,
+};
 use crate::table::publish::{Domain, Table};
 
 /// The storages of a cache: a slot each, with the generation of what it holds or held last.
@@ -45,6 +47,8 @@ pub(crate) struct Shared<R: Reclaim> {
     pub(crate) directory: ArcSwap<Directory<R>>,
     /// Serialises changes of the directory, which are rare: a slot is chosen, then filled.
     pub(crate) changing: Mutex<()>,
+    /// Serialises the fitting of windows, when a player opens, closes or changes what it asks for.
+    pub(crate) fitting: Mutex<()>,
     pub(crate) policy: Guest<Box<dyn Policy>>,
     pub(crate) observers: Vec<Guest<Box<dyn Observer>>>,
     pub(crate) clock: Clock,
@@ -140,12 +144,16 @@ impl<R: Reclaim> Shared<R> {
     /// Fits all windows together to half the budget: where they grew, more is wanted, and where they
     /// shrank, nobody needs some of what is being fetched.
     pub(crate) fn fit_windows(&self) {
+        // One at a time, lest the older list of players be fitted last.
+        let fitting = lock(&self.fitting);
         let directory = self.directory.load();
         let playheads: Vec<_> = directory
             .films()
             .flat_map(|film| film.protections.playheads.load().iter().cloned().collect::<Vec<_>>())
             .collect();
         fit(&playheads, self.memory.budget.limit() / 2);
+        drop(fitting);
+        // Outside the lock: a waker is a user's code.
         directory.films().for_each(|film| film.demand.recheck(film));
     }
 
@@ -177,10 +185,20 @@ impl<R: Reclaim> Shared<R> {
         }
     }
 
-    /// Takes a storage out of the directory, unless that is being changed: then a later pass does.
-    /// Passes are made by who publishes and evicts, and must not wait.
+    /// Takes a storage out of the directory.
     pub(crate) fn forget(&self, id: StorageId) {
-        let Some(changing) = try_lock(&self.changing) else { return };
+        self.forget_under(lock(&self.changing), id);
+    }
+
+    /// The same, unless the directory is being changed: then a later pass does. Passes are made by
+    /// who publishes and evicts, and must not wait.
+    pub(crate) fn try_forget(&self, id: StorageId) {
+        if let Some(changing) = try_lock(&self.changing) {
+            self.forget_under(changing, id);
+        }
+    }
+
+    fn forget_under(&self, changing: MutexGuard<'_, ()>, id: StorageId) {
         let mut slots = self.directory.load().slots.clone();
         if let Some((generation, slot)) = slots.get_mut(id.index as usize)
             && *generation == id.generation

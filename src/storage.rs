@@ -18,7 +18,7 @@ use crate::read::wait::WaitPiece;
 use crate::read::wanted::Wanted;
 use crate::retire::{Interval, Reclaim, Span};
 use crate::shared::Owner;
-use crate::sync::{Guard, Ordering};
+use crate::sync::{Guard, Ordering, fence};
 use crate::table::snapshot::Reader;
 
 /// How a storage is used.
@@ -193,6 +193,9 @@ impl<R: Reclaim> Storage<R> {
         let (before, ()) = self.change_layout(|old| Ok((old.dropped_before(piece)?, ())))?;
         // The ends may cross if another call came in between.
         let gone = before.pieces().start..self.layout().pieces().start;
+        // Pairs with the fence behind the opening of an assembly: it is seen here, or who opened it
+        // sees the window. Model: `window_against_snapshot`, a block.
+        fence(Ordering::SeqCst);
         for piece in gone.clone() {
             self.film.assemblies.abandon(piece, &self.film.shared.memory);
             let (first, end) = (gone.end, self.layout().pieces().end);

@@ -51,6 +51,42 @@ fn lowered_limit() {
     });
 }
 
+/// A settling that comes late, when the limit has risen, the room been taken and the limit fallen
+/// again, leaves evictions the room that they need on the way down.
+#[test]
+fn late_settling() {
+    check("budget_reservation, a late settling", 3, || {
+        let budget = Budget::new(8 * UNIT as u64);
+        budget.set_headroom(2 * UNIT);
+        assert!(budget.reserve(6 * UNIT));
+        let settling = budget.clone();
+        let settling = thread::spawn(move || settling.settle());
+        budget.set_limit(16 * UNIT as u64);
+        assert!(budget.reserve(8 * UNIT));
+        budget.set_limit(4 * UNIT as u64);
+        settling.join().unwrap();
+        assert!(budget.reserve_to_evict(2 * UNIT), "evictions are stuck above the limit");
+        assert!(!budget.reserve_to_evict(UNIT), "over what bound before");
+    });
+}
+
+/// Two change the limit at once, and one fills what is there: whoever comes last, what is resident
+/// above the limit can be evicted.
+#[test]
+fn two_limits() {
+    check("budget_reservation, two limits", 3, || {
+        let budget = Budget::new(8 * UNIT as u64);
+        budget.set_headroom(2 * UNIT);
+        let other = budget.clone();
+        let other = thread::spawn(move || other.set_limit(4 * UNIT as u64));
+        budget.set_limit(16 * UNIT as u64);
+        budget.reserve(14 * UNIT);
+        other.join().unwrap();
+        assert!(budget.reserve_to_evict(UNIT), "evictions are stuck above the limit");
+        assert!(budget.resident() <= 16 * UNIT as u64);
+    });
+}
+
 /// The limit falls while one thread settles and another evicts: evictions may go on up to what
 /// bound before, and not a unit beyond.
 #[test]

@@ -80,6 +80,25 @@ fn a_publish() {
     });
 }
 
+/// A block arrives for a segment that falls out: its assembly does not stay open.
+#[test]
+fn a_block() {
+    check("window_against_snapshot, a block", 2, || {
+        let (cache, film) = live::<Specification>();
+        let writing = film.clone();
+        let writer = thread::spawn(move || match writing.write(1, 0, &[1; 2]) {
+            Ok(_) => {}
+            Err(error) => {
+                assert!(matches!(error, Error::PieceOutOfRange { .. } | Error::NotOpen { .. }));
+            }
+        });
+        film.drop_segments_before(2).unwrap();
+        writer.join().unwrap();
+        assert_eq!(cache.stats().states.assembling, 0, "an assembly was left open");
+        settle(&cache, &film);
+    });
+}
+
 /// Two threads change the layout at once: no segment is lost, none comes twice.
 #[test]
 fn two_changes() {

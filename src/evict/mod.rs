@@ -46,7 +46,7 @@ struct Victim<R: Reclaim> {
 
 enum Choice<R: Reclaim> {
     Victim(Victim<R>),
-    /// What there was went while it was looked at: other threads evict.
+    /// The films changed while they were looked at: there may be others now.
     Gone,
     Nothing,
 }
@@ -167,7 +167,7 @@ impl<R: Reclaim> Shared<R> {
                 any |= film.table.pass();
             }
             if film.gone() {
-                self.forget(film.id);
+                self.try_forget(film.id);
             }
         }
         any
@@ -176,6 +176,7 @@ impl<R: Reclaim> Shared<R> {
     /// Evicts the least valuable piece; its bytes, or 0 if there was none.
     pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<usize> {
         // What is lost to another thread means another victim; that thread made room.
+        let mut lost = false;
         for _ in 0..64 {
             let victim = match self.choose(need.only, futile) {
                 Choice::Victim(victim) => victim,
@@ -189,8 +190,9 @@ impl<R: Reclaim> Shared<R> {
                 self.memory.budget.settle();
                 return Ok(victim.size);
             }
+            lost = true;
         }
-        Ok(need.bytes.max(1))
+        Ok(if lost { need.bytes.max(1) } else { 0 })
     }
 
     /// Looks for the least valuable piece.
@@ -242,8 +244,10 @@ impl<R: Reclaim> Shared<R> {
     ) -> bool {
         let view = film.protections.view(&film.layout(), self.clock.now());
         let hand = film.hand.load(Ordering::Relaxed);
-        let version = film.version();
-        let leaves = film.leaf_numbers();
+        let (version, leaves) = film.with_version(Span::NONE, |root| {
+            // SAFETY: announced; only the root is looked at.
+            unsafe { (root.head().number, root.leaf_numbers()) }
+        });
         let middle = leaf_of(hand).clamp(leaves.start, leaves.end);
         // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
         let after = (middle..leaves.end).map(|leaf| (leaf, hand..u32::MAX));

@@ -190,10 +190,7 @@ impl Assembly {
             let mut hashing = lock(&self.hashing);
             let Hashing::Idle(mut hasher, seen) = std::mem::replace(&mut *hashing, Hashing::Taken)
             else {
-                if !matches!(*hashing, Hashing::Taken) {
-                    // Whole: put back what was there.
-                    *hashing = Hashing::Whole;
-                }
+                // Somebody is at it; or there is none, and the piece is judged as a whole.
                 return;
             };
             drop(hashing);

@@ -138,9 +138,9 @@ impl<R: Reclaim> Film<R> {
         let (open, ours) = self.assemblies.open(assembly);
         if !ours {
             memory.budget.close_assembly(size + beside);
-        } else if self.removed() || self.contains(piece) {
-            // Removal may have emptied the map just before; or another thread published the
-            // piece, and closed its assembly, since the caller looked.
+        } else if self.removed() || self.contains(piece) || self.piece_len(piece).is_err() {
+            // Since the caller looked removal may have emptied the map, another thread published
+            // the piece and closed its assembly, or the segment fallen out of the window.
             self.assemblies.abandon(piece, memory);
         }
         Ok(open)

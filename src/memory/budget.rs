@@ -8,7 +8,8 @@
 //! in which a thread may act on a limit that it read before. What is resident when the limit
 //! falls stays, and only falls: the effective budget is `max(limit, resident)`.
 //!
-//! Orderings: all Relaxed. The ledger orders no other memory; atomicity is all it needs.
+//! Orderings: Relaxed, for the ledger orders no other memory; but for the ceiling, whose change
+//! must not be settled by a ledger that is older.
 //!
 //! Limits: amounts are counted in units of 128 bytes, 32 bits of them: 512 GiB.
 
@@ -87,10 +88,13 @@ impl Budget {
 
     /// Binds every reservation from now on; gives back nothing by itself.
     pub(crate) fn set_limit(&self, limit: u64) {
-        // Before the limit falls: what bound until now still binds evictions.
-        self.ceiling.fetch_max(split(self.ledger.load(Ordering::Relaxed)).0, Ordering::Relaxed);
         let limit = limit_units(limit) << 32;
-        let change = |now| Some(limit | split(now).1);
+        let change = |now| {
+            // Before the limit falls: what bound until now still binds evictions. Release: pairs
+            // with the Acquire in `settle`. Model: `budget_reservation`, a late settling.
+            self.ceiling.fetch_max(split(now).0, Ordering::Release);
+            Some(limit | split(now).1)
+        };
         let _ = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         self.settle();
     }
@@ -99,13 +103,22 @@ impl Budget {
     /// once data is back below its headroom. Whether it is: from then on nothing comes above the
     /// limit.
     pub(crate) fn settle(&self) -> bool {
+        // Acquire: pairs with the Release in `set_limit`, so that the ledger below is of that
+        // limit or a later one. What is lowered is the ceiling that was seen here: one that was
+        // raised meanwhile stays.
+        let seen = self.ceiling.load(Ordering::Acquire);
         let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
         let headroom = self.headroom.get();
         let down = resident <= limit.saturating_sub(headroom);
         // Never below the limit that was read: should it fall before the next line, it stays
         // what evictions are bound by. Model: `budget_reservation`, a settling.
         let ceiling = if down { limit } else { limit.max(resident + headroom) };
-        self.ceiling.fetch_min(ceiling, Ordering::Relaxed);
+        if ceiling < seen {
+            let lowered =
+                self.ceiling.compare_exchange(seen, ceiling, Ordering::Relaxed, Ordering::Relaxed);
+            // Else a later settling does it.
+            let _ = lowered;
+        }
         down
     }
 
@@ -133,20 +146,20 @@ impl Budget {
     /// step is repeated only because another thread's reservation or release went through.
     pub(crate) fn reserve(&self, bytes: usize, state: State) -> bool {
         let headroom = self.headroom.get();
-        self.reserve_below(|limit, _| limit.saturating_sub(headroom), bytes, state)
+        self.reserve_below(|limit| limit.saturating_sub(headroom), bytes, state)
     }
 
     /// As `reserve`, out of the headroom as well, and up to the ceiling: for what makes room.
     pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
-        let bound = |limit: u64, _| limit.max(self.ceiling.load(Ordering::Relaxed));
+        let bound = |limit: u64| limit.max(self.ceiling.load(Ordering::Relaxed));
         self.reserve_below(bound, bytes, state)
     }
 
-    fn reserve_below(&self, bound: impl Fn(u64, u64) -> u64, bytes: usize, state: State) -> bool {
+    fn reserve_below(&self, bound: impl Fn(u64) -> u64, bytes: usize, state: State) -> bool {
         let wanted = units(bytes);
         let taken = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
             let (limit, resident) = split(now);
-            (resident + wanted <= bound(limit, resident)).then_some(now + wanted)
+            (resident + wanted <= bound(limit)).then_some(now + wanted)
         });
         let Ok(before) = taken else { return false };
         self.peak.raise_to((split(before).1 + wanted) * UNIT as u64);

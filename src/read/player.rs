@@ -172,10 +172,11 @@ impl<R: Reclaim> Player<R> {
         if self.playhead.end() != u64::MAX {
             // The window ahead was fitted to what was left up to the limit.
             self.storage.film.shared.fit_windows();
+        } else {
+            self.storage.film.demand.recheck(&self.storage.film);
         }
         // Only now: who stops waiting has what nobody needs cancelled, by the windows as they are.
         self.wait = None;
-        self.storage.film.demand.recheck(&self.storage.film);
     }
 
     /// Reads end at this byte of the film, as at the film's end, and nothing is fetched beyond:
@@ -186,14 +187,12 @@ impl<R: Reclaim> Player<R> {
         if self.position() >= end {
             self.wait = None;
         }
-        self.storage.film.demand.recheck(&self.storage.film);
     }
 
     /// Sets the bitrate in bytes a second, by which windows in time are measured.
     pub fn set_bitrate(&self, bitrate: u64) {
         self.playhead.set_bitrate(bitrate);
         self.storage.film.shared.fit_windows();
-        self.storage.film.demand.recheck(&self.storage.film);
     }
 
     /// Frees the windows, or lets them linger, as dropping the player does. Reads fail

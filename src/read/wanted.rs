@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::film::Film;
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::wake::{Ticket, Wakers};
 
 /// A fetch under way.
@@ -220,6 +220,9 @@ impl<R: Reclaim> Wanted<R> {
         }
         while let Some(piece) = most_urgent(film) {
             if let Some(flight) = film.demand.take_off(piece) {
+                // Pairs with the fence in `Demand::changed`, by `recheck`: who moved the windows
+                // sees the flight, or it sees the windows below.
+                fence(Ordering::SeqCst);
                 // It may have arrived between the look and the take-off.
                 if film.contains(piece) {
                     film.demand.land_only(piece, &flight);
@@ -318,7 +321,8 @@ impl<R: Reclaim> Fetch<R> {
     pub fn fail(self, reason: impl fmt::Display) {
         let (piece, reason) = (self.piece, Arc::<str>::from(reason.to_string()));
         let film = &self.storage.film;
-        if film.demand.land_only(piece, &self.flight) {
+        // Who publishes lands the fetch last of all.
+        if film.demand.land_only(piece, &self.flight) && !film.contains(piece) {
             let failed = || Err(Error::FetchFailed { piece, reason: Arc::clone(&reason) });
             film.waits.end(piece, failed);
             // Somebody may have taken off for a wait that has just failed.

@@ -14,8 +14,8 @@
 //! A record pushed to some list after W4 would be wrong: a writer parked between the two would
 //! hide a root that a reader still holds, while another's pass frees its pieces.
 //!
-//! Lock-free: W4 fails only because another version was installed. A parked writer keeps what
-//! one snapshot of its leaf keeps.
+//! Lock-free: W4 fails only because another version was installed. A parked writer keeps its
+//! version's root and the leaf that it copies.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
 use crate::retire::{Lane, Lines, Outlook, Record, Scheme, Span};
-use crate::sync::{AtomicPtr, AtomicU32, Counter, Ordering, Owned};
+use crate::sync::{AtomicPtr, AtomicU64, Counter, Ordering, Owned};
 
 /// What all storages of a cache share for reclamation.
 pub(crate) struct Domain<S: Scheme> {
@@ -71,7 +71,8 @@ pub(crate) struct Table<S: Scheme> {
     /// Roots for reuse. They come back to this storage only, so that a reader stalled between
     /// R1 and R4 never announces another storage's version.
     pub(super) spare: Shelf<Root>,
-    pub(super) due: AtomicU32,
+    /// 64 bits: those who come while a pass is parked must not come around to 0.
+    pub(super) due: AtomicU64,
     pub(super) pass: Owned<Pass<S>>,
     /// Bytes unpublished since the last pass: says when the next one is due.
     pub(super) unswept: Counter,
@@ -139,7 +140,7 @@ impl<S: Scheme> Table<S> {
             capacity,
             fixed,
             spare: Shelf::new(4),
-            due: AtomicU32::new(0),
+            due: AtomicU64::new(0),
             pass: Owned::new(Pass { collected: 0, limbo: S::Limbo::default() }),
             unswept: Counter::default(),
             in_limbo: Counter::default(),
