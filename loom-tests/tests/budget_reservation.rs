@@ -56,13 +56,16 @@ fn lowered_limit() {
 #[test]
 fn late_settling() {
     check("budget_reservation, a late settling", 3, || {
-        let budget = Budget::new(8 * UNIT as u64);
+        let budget = Budget::new(16 * UNIT as u64);
         budget.set_headroom(2 * UNIT);
-        assert!(budget.reserve(6 * UNIT));
+        assert!(budget.reserve(14 * UNIT));
+        // On the way down, so that there is something to settle.
+        budget.set_limit(8 * UNIT as u64);
+        budget.release(4 * UNIT);
         let settling = budget.clone();
         let settling = thread::spawn(move || settling.settle());
-        budget.set_limit(16 * UNIT as u64);
-        assert!(budget.reserve(8 * UNIT));
+        budget.set_limit(32 * UNIT as u64);
+        assert!(budget.reserve(20 * UNIT));
         budget.set_limit(4 * UNIT as u64);
         settling.join().unwrap();
         assert!(budget.reserve_to_evict(2 * UNIT), "evictions are stuck above the limit");

@@ -114,10 +114,9 @@ impl Budget {
         // what evictions are bound by. Model: `budget_reservation`, a settling.
         let ceiling = if down { limit } else { limit.max(resident + headroom) };
         if ceiling < seen {
-            let lowered =
-                self.ceiling.compare_exchange(seen, ceiling, Ordering::Relaxed, Ordering::Relaxed);
-            // Else a later settling does it.
-            let _ = lowered;
+            let relaxed = Ordering::Relaxed;
+            // If it was raised meanwhile, a later settling lowers it.
+            let _ = self.ceiling.compare_exchange(seen, ceiling, relaxed, relaxed);
         }
         down
     }
