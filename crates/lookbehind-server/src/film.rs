@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::HeaderValue;
 use lookbehind::{Cache, Extent, Layout, Storage};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::Semaphore;
 
 use crate::conditions::Validators;
 use crate::origin::{self, Origin};
@@ -46,6 +47,7 @@ pub struct Film {
     /// Its media type.
     pub content_type: HeaderValue,
     source: Arc<Source>,
+    threads: Threads,
     shared: Shared,
     latest: Mutex<Option<Arc<Edition>>>,
     /// Held while looking at the file, so that an older look never replaces a newer one. When it
@@ -67,6 +69,7 @@ pub struct Edition {
     pub name: String,
     stamp: Stamp,
     source: Arc<Source>,
+    threads: Threads,
     ended: AtomicBool,
     /// One bit for each piece that was fetched before.
     fetched: Vec<AtomicU64>,
@@ -110,6 +113,7 @@ impl Film {
             name,
             content_type,
             source: Arc::new(source),
+            threads: Threads::default(),
             shared,
             latest: Mutex::new(None),
             looking: tokio::sync::Mutex::new(None),
@@ -165,7 +169,7 @@ impl Film {
 
     async fn stamp(&self) -> Result<Stamp, Unavailable> {
         let source = Arc::clone(&self.source);
-        blocking(move || source.stamp()).await.map_err(Unavailable::from)
+        self.threads.run(move || source.stamp()).await.map_err(Unavailable::from)
     }
 
     async fn open(&self, stamp: Stamp) -> Result<Arc<Edition>, Unavailable> {
@@ -173,7 +177,8 @@ impl Film {
             return Err(Unavailable::Empty);
         }
         let (source, len) = (Arc::clone(&self.source), stamp.len);
-        let rate = blocking(move || Ok(probe::bytes_per_second(&source.open()?, len))).await?;
+        let probe = move || Ok(probe::bytes_per_second(&source.open()?, len));
+        let rate = self.threads.run(probe).await?;
         let layout = Layout::fixed(len, self.shared.piece_len).map_err(Unavailable::Refused)?;
         let pieces = layout.pieces().len();
         let storage = self.shared.cache.add_storage(layout).map_err(Unavailable::Refused)?;
@@ -190,6 +195,7 @@ impl Film {
             name: self.name.clone(),
             stamp,
             source: Arc::clone(&self.source),
+            threads: self.threads.clone(),
             ended: AtomicBool::new(false),
             fetched: (0..pieces.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
         });
@@ -214,6 +220,11 @@ impl Edition {
     /// Where the bytes come from.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
+    }
+
+    /// Where the film's files are read.
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// What this state of the source is known by.
@@ -273,13 +284,33 @@ fn sayable(modified: SystemTime) -> Option<SystemTime> {
     (modified >= SystemTime::UNIX_EPOCH).then(|| modified.min(SystemTime::now()))
 }
 
-/// Runs a file operation where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(io::Error::other(error)), // it panicked, or the runtime is stopping
+/// The threads that a film may keep busy, or hanging. A place goes with the work and not with who
+/// asked for it, who may be gone long before.
+#[derive(Clone)]
+pub(crate) struct Threads(Arc<Semaphore>);
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(origin::BLOCKING)))
+    }
+}
+
+impl Threads {
+    /// Runs a file operation where it may block.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let place = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let work = move || {
+            let result = work();
+            drop(place);
+            result
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(io::Error::other(error)), // it panicked, or the runtime is stopping
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::film::{Edition, blocking};
+use crate::film::{Edition, Threads};
 use crate::source::Opened;
 
 /// Bytes read at a time. The piece is assembled in the cache's own memory, so that this is all
@@ -199,7 +199,8 @@ async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<()
     }
     let (piece, start, len) = (fetch.piece(), fetch.byte_range().start, fetch.len());
     let source = Arc::clone(edition.source());
-    let opened = blocking(move || {
+    let threads = edition.threads();
+    let opened = threads.run(move || {
         let opened = source.open()?;
         Ok((opened.stamp()?, opened))
     });
@@ -212,7 +213,8 @@ async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<()
     while offset < len {
         let size = BLOCK.min((len - offset) as usize);
         block.resize(size, 0);
-        (opened, block) = read(opened, block, start + u64::from(offset)).await.map_err(vanished)?;
+        let at = start + u64::from(offset);
+        (opened, block) = read(threads, opened, block, at).await.map_err(vanished)?;
         origin.counters.bytes.fetch_add(size as u64, Relaxed);
         if let Some(pace) = &origin.pace {
             pace.take(size).await;
@@ -228,16 +230,21 @@ async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<()
             _ => return Err(Failure::Dropped),
         }
     }
-    let stamp = blocking(move || opened.stamp()).await.map_err(vanished)?;
+    let stamp = threads.run(move || opened.stamp()).await.map_err(vanished)?;
     if stamp != *edition.stamp() {
         return Err(Failure::Changed);
     }
     Ok(edition.storage.commit_async(piece, Some(MEMORY_DEADLINE)).await?)
 }
 
-async fn read(opened: Opened, mut block: Vec<u8>, at: u64) -> io::Result<(Opened, Vec<u8>)> {
+async fn read(
+    threads: &Threads,
+    opened: Opened,
+    mut block: Vec<u8>,
+    at: u64,
+) -> io::Result<(Opened, Vec<u8>)> {
     let work = move || opened.read_exact_at(&mut block, at).map(|()| (opened, block));
-    blocking(work).await
+    threads.run(work).await
 }
 
 /// A file that is gone, or shorter than it was, has changed.

@@ -37,6 +37,8 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// Threads for work on files, whatever films there are.
 const FILE_THREADS: usize = 16;
+/// The most, for many films.
+const MOST_THREADS: usize = 512;
 
 /// What the server runs on.
 ///
@@ -44,7 +46,7 @@ const FILE_THREADS: usize = 16;
 /// does not see. They come on need. A film uses [`BLOCKING`](crate::origin::BLOCKING) at a time,
 /// so that those on a file system that hangs leave the others theirs.
 pub fn runtime(films: usize) -> io::Result<Runtime> {
-    let threads = films.saturating_mul(crate::origin::BLOCKING).max(FILE_THREADS);
+    let threads = films.saturating_mul(crate::origin::BLOCKING).clamp(FILE_THREADS, MOST_THREADS);
     Builder::new_multi_thread().enable_all().max_blocking_threads(threads).build()
 }
 

@@ -252,6 +252,12 @@ fn many_that_stall_hold_up_nobody_else() {
         for (setup, edition) in hanging.iter().zip(editions) {
             stalled.push(setup.fake.stall());
             setup.fake.set(|mood| mood.deaf = true);
+            // Some come and go, and each time leave as many reads hanging as they may.
+            for _ in 0..4 {
+                let waits = (0..PIECES as u32).map(|piece| edition.storage.wait(piece));
+                let waits = futures_util::future::join_all(waits);
+                assert!(tokio::time::timeout(Duration::from_millis(20), waits).await.is_err());
+            }
             let storage = edition.storage.clone();
             for piece in 0..PIECES as u32 {
                 let storage = storage.clone();
