@@ -173,7 +173,7 @@ fn a_thread_that_panics_leaves_nothing_behind<R: Reclaim>() {
                 assert_eq!(film.get(piece).unwrap()[..], of(piece, LEN));
             }
         });
-        assert!(dying.join().map_err(std::mem::forget).is_err());
+        assert!(dying.join().map_err(drop).is_err());
         going_on.join()
     });
     assert!(other.is_ok());
@@ -195,7 +195,7 @@ fn a_thread_that_panics_leaves_nothing_behind<R: Reclaim>() {
         });
         common::eventually("it waits", || film.stats().waits == 1);
         film.insert(199, &of(199, LEN)).unwrap();
-        task.join().map_err(std::mem::forget)
+        task.join().map_err(drop)
     });
     assert!(task.is_err());
     assert_eq!((cache.stats().waits, cache.stats().pinned), (0, 0));
