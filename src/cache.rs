@@ -170,7 +170,8 @@ impl<R: Reclaim> Cache<R> {
     ///
     /// # Errors
     /// [`Error::PieceTooLarge`] for pieces of more than half the budget, [`Error::BudgetTooSmall`]
-    /// if the table would leave no room for a piece, [`Error::BudgetExhausted`] without room for its table, [`Error::Aborted`].
+    /// if the table would leave no room for a piece, [`Error::BudgetExhausted`] without room for its
+    /// table, [`Error::Aborted`].
     pub fn add_storage_with(&self, layout: Layout, options: StorageOptions) -> Result<Storage<R>> {
         let shared = self.shared();
         let _call = shared.call()?;

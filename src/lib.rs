@@ -45,8 +45,8 @@
 //!    waits until its deadline, and one that may not gets [`Error::BudgetExhausted`]. Lowering
 //!    the budget binds new reservations at once; evictions alone, which need the nodes of a new
 //!    version before they free those of the old one, may still use what was kept for them, never
-//!    above what bound before, and follow what is resident down to the new limit. Not counted is what a user's own objects take:
-//!    handles, readers (a line of lanes each), players, waits.
+//!    above what bound before, and follow what is resident down to the new limit. Not counted is
+//!    what a user's own objects take: handles, readers (a line of lanes each), players, waits.
 //! 2. Protection is an order of preference, never a veto. Pinned pieces go last, for they free
 //!    nothing. The first block of a piece reserves the whole piece; assemblies together take at
 //!    most half the budget.
@@ -73,16 +73,18 @@
 //!
 //! Reading, publishing and evicting take none, and a thread that is parked anywhere in them stops
 //! nobody. It keeps some of the budget: a buffer and the nodes of a version that are on their way,
-//! and what a snapshot would, that is the pieces of a leaf, or of a film while it looks for a
-//! victim there. Parked in a pass, it stops reclaiming in that storage. Who finds no room for its
-//! sake is told so, as for a stalled snapshot's.
+//! the version that it looks into and a leaf of it, and the piece that it looks at (those of its
+//! range in the leaf, in [`Storage::evict`]). Parked in a pass, it stops reclaiming in that storage.
+//! Who finds no room for its sake is told so, as for a stalled snapshot's.
 //!
 //! These exist beside them, each held for a few map operations, never while copying, hashing,
 //! allocating a piece or calling a user's code: the lists of waits, of fetches under way and of
-//! wakers, into which a writer looks only where somebody is registered; the map of open assemblies
-//! and the map of ranges within one, into which `insert` looks only while blocks are arriving in
-//! the same storage; changes of the directory of storages, for which only such changes wait; the
-//! timer's queue. A pass of the reclaimer is made by one thread at a time, and nobody waits for it.
+//! wakers, and each wait's own state, into which a writer looks only where somebody is registered;
+//! the map of open assemblies, and the map of ranges, the buffer and the hasher of each, into which
+//! `insert` looks only while blocks are arriving in the same storage; changes of the directory of
+//! storages, for which only such changes wait; the fitting of windows, when a player opens, closes
+//! or changes what it asks for; the timer's queue. With [`Hyaline`] a snapshot takes a mutex of
+//! seize's. A pass of the reclaimer is made by one thread at a time, and nobody waits for it.
 //!
 //! # Faults
 //!

@@ -2,8 +2,9 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::task::Poll;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use common::{
     KIB, MIB, PATIENCE, Woken, block_on, cache, fill, film, of, poll, poll_with, schemes,
     timed_cache,
 };
-use lookbehind::{Error, Extent, Fetch, Interval, PlayerConfig, Reclaim, Storage, Wait};
+use lookbehind::{
+    Error, Extent, Fetch, Interval, PlayerConfig, Reclaim, Storage, StorageOptions, Wait,
+};
 
 const LEN: usize = 16 * KIB;
 
@@ -220,6 +223,36 @@ fn a_fetch_is_cancelled_when_its_player_goes_elsewhere_or_closes() {
     assert!(elsewhere.iter().all(Fetch::is_cancelled));
     drop(wait);
     assert!(fetches[0].is_cancelled());
+}
+
+/// A waker runs in the pass that a publication makes, before the fetch is landed.
+#[test]
+fn a_fetch_that_fails_while_its_piece_is_published_fails_nobody() {
+    struct Fails(Mutex<Option<Fetch>>);
+    impl Wake for Fails {
+        fn wake(self: Arc<Self>) {
+            if let Some(fetch) = self.0.lock().unwrap().take() {
+                assert!(fetch.storage().contains(fetch.piece()), "the test is too early");
+                fetch.fail("too late");
+            }
+        }
+    }
+    let (cache, _clock) = timed_cache::<Interval>(MIB);
+    let film = film(&cache, 10, 100);
+    // Its only piece is larger than its share: who inserts it waits for memory.
+    let options = StorageOptions::default().share(1);
+    let other = cache.add_storage_with(common::layout(10, 100), options).unwrap();
+    fill(&film, 0..1);
+    fill(&film, 2..3);
+    let mut wait = film.wait(1);
+    assert!(poll(&mut wait).is_pending());
+    let fetch = all_wanted(&film).pop();
+    let waker = Waker::from(Arc::new(Fails(Mutex::new(fetch))));
+    let bytes = of(0, 100);
+    let mut insert = Box::pin(other.insert_async(0, &bytes, None));
+    assert!(insert.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    fill(&film, 1..2);
+    assert!(matches!(poll(&mut wait), Poll::Ready(Ok(_))));
 }
 
 #[test]

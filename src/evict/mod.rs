@@ -4,10 +4,10 @@
 //! has passed its grace period, eviction by policy) and 2 (preference, never a veto).
 //!
 //! A victim is chosen from candidates that are sampled from the tables of all storages, each read
-//! under an announcement of its own, without a lock. First those whose memory comes back now; what a stalled
-//! snapshot shows or a handle pins goes last, and only for a caller who may wait for it. Nothing
-//! is evicted while as much as is needed waits for its grace period already, unless evicting
-//! gives memory back now: a reader that stalls must not cost the cache its content.
+//! under an announcement of its own, without a lock. First those whose memory comes back now; what
+//! a stalled snapshot shows or a handle pins goes last, and only for a caller who may wait for it.
+//! Nothing is evicted while as much as is needed waits for its grace period already, unless
+//! evicting gives memory back now: a reader that stalls must not cost the cache its content.
 
 pub(crate) mod observe;
 pub(crate) mod policy;

@@ -19,11 +19,12 @@
 //! R2's and leave's Release with the scan's Acquire order a snapshot's last look before the free,
 //! and carry the span along. The span itself is stored with Release and loaded with Acquire as
 //! well: a scan that finds the root of one snapshot and already the span of the next one on that
-//! lane goes by the latter, and must come after the former's last look. Models: `publish_against_snapshot`, `retire_against_snapshot`.
+//! lane goes by the latter, and must come after the former's last look. Models:
+//! `publish_against_snapshot`, `retire_against_snapshot`.
 //!
 //! An announced address is compared, never followed: it may be one that was never validated, and
 //! then names no root, or one of a later life of the same memory, which keeps a little too much
-//! for a moment. Roots come from a pool per storage, so it is never another storage's.
+//! for a moment. Roots come from a pool per storage, so it is never another living storage's.
 //!
 //! Limits: several windowed snapshots of the same version count as the hull of their windows.
 

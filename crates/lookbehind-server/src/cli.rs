@@ -66,7 +66,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "RATE", value_parser = rate, default_value = "8Mbit")]
     pub bitrate: u64,
 
-    /// How long a client may take nothing of its answer before it is cut off; 0s for no limit
+    /// How long a client may take nothing of its answer before it is cut off; a player that pauses for
+    /// longer has to connect anew; 0s for no limit
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5min")]
     pub send_timeout: Duration,
 
