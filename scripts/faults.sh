@@ -29,7 +29,6 @@ limit=${FAULT_SECONDS:-300}              # for one run of a checker
 scratch=$PWD/target/faults
 tree=$scratch/tree
 log=$scratch/log
-export CARGO_TARGET_DIR=$scratch/build
 
 find= by=
 while [[ ${1:-} == --* ]]; do
@@ -42,10 +41,11 @@ while [[ ${1:-} == --* ]]; do
 done
 
 # A copy of the project, with its times, so that only what changed since the last
-# run is built again.
+# run is built again. It shares the target directory: dependencies are built once.
 copy() {
     rm -rf "$tree"
     mkdir -p "$tree"
+    ln -s "$PWD/target" "$tree/target"
     find . \( -name target -o -name .git \) -prune -o -type f -print0 | xargs -0 cp -p --parents -t "$tree"
 }
 
@@ -77,7 +77,7 @@ seconds() { # since, in microseconds
 # Prints "file::test binary" for the models of some test binaries.
 models() { # what to build
     RUSTFLAGS="--cfg loom --cfg crossbeam_loom --cfg crossbeam_sanitize" \
-        cargo test --locked --profile loom -p loom-tests "$@" --no-run 2>&1 >/dev/null |
+        cargo test --locked --profile loom -p loom-tests --target-dir target/loom "$@" --no-run 2>&1 >/dev/null |
         sed -n 's/^ *Executable tests\/\([a-z_]*\)\.rs (\(.*\))$/\1 \2/p' |
         while read -r name binary; do
             "$binary" --list | sed -n "s|^\(.*\): test\$|$name::\1 $binary|p"
