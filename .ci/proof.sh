@@ -30,12 +30,6 @@ faults_some() {
     bash scripts/faults.sh --by shuttle two_flights
 }
 
-# Another part each day.
-mutants_some() {
-    need_cargo cargo-mutants "$MUTANTS"
-    bash scripts/mutants.sh "$(($(date +%s) / 86400 % 150))/150"
-}
-
 mutants_all() {
     need_cargo cargo-mutants "$MUTANTS"
     local part failed=0

@@ -126,6 +126,7 @@ by_command() { # fault, what, checker, build, run, what it must say
 check() { # fault, what, checker, arguments
     local fault=$1 what=$2 checker=$3 test
     shift 3
+    local words=$*
     case $checker in
         loom) by_loom "$fault" "$what" "$1" "$2" ;;
         test)
@@ -135,7 +136,7 @@ check() { # fault, what, checker, arguments
             ;;
         shuttle)
             by_command "$fault" "$what" "shuttle, \`$*\`" \
-                "scripts/shuttle.sh ${*%% -- *} --no-run" "scripts/shuttle.sh $*" "$panics"
+                "scripts/shuttle.sh ${words%% -- *} --no-run" "scripts/shuttle.sh $*" "$panics"
             ;;
         replay)
             by_command "$fault" "$what" "replay of \`$1\`" \
