@@ -61,7 +61,7 @@ reason() {
     {
         grep -m1 -oE 'SUMMARY: [A-Za-z]+Sanitizer: [a-zA-Z0-9() -]+' "$log" ||
             grep -m1 -A1 'panicked at' "$log" | tail -n 1 ||
-            grep -m1 -E 'memory allocation of|signal: ' "$log"
+            grep -m1 -oE 'memory allocation of .*|signal: [^)]*' "$log"
     } | head -c 90 | tr -d '|\n'
 }
 
