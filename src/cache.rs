@@ -291,9 +291,10 @@ impl<R: Reclaim> Cache<R> {
     pub fn abort(&self, wait: Wait) -> bool {
         let shared = self.shared();
         shared.aborted.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `call`: the call is counted here, or it sees the flag. For the
-        // waits the lock in `end_all` does. (The fence in the last `wake_all` below would do as
-        // well, and so no model fails without this one; it stands beside the store that it is for.)
+        // Pairs with the fence in `call`: the call is counted here, or it sees the flag; and with that
+        // behind the registration of a wait on a film that is added meanwhile, which the loop below
+        // does not see. For the other waits the lock in `end_all` does. (For calls the fence in
+        // `wake_all` below would do as well, and so no model fails without this one.)
         fence(Ordering::SeqCst);
         for film in shared.directory.load().films() {
             film.waits.end_all(&Error::Aborted);

@@ -45,6 +45,7 @@ impl Alive {
     }
 }
 
+/// Says what is wrong, unless it holds.
 macro_rules! check {
     ($holds:expr, $($why:tt)*) => {
         if !$holds {
@@ -52,6 +53,7 @@ macro_rules! check {
         }
     };
 }
+pub(crate) use check;
 
 /// What was found so far.
 #[derive(Default)]

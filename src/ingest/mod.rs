@@ -104,9 +104,9 @@ impl Assemblies {
     /// raised its flag before, and who opens one and looks at the flag afterwards.
     pub(crate) fn clear(&self, memory: &Memory) {
         let all: Vec<_> = lock(&self.open).values().cloned().collect();
-        all.iter().for_each(|assembly| {
+        for assembly in &all {
             self.drop_one(assembly, memory);
-        });
+        }
     }
 }
 

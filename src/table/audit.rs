@@ -5,6 +5,7 @@ use super::version::{LeafRef, NONE, RootRef};
 use crate::memory::piece::PieceRef;
 use crate::retire::{Record, Scheme};
 use crate::sync::Ordering;
+use crate::validate::check;
 
 /// What there is of a table.
 #[derive(Default)]
@@ -19,14 +20,6 @@ pub(crate) struct Audit {
     pub(crate) kept: u64,
     /// Bytes of all nodes: live, in limbo, and spare.
     pub(crate) nodes: u64,
-}
-
-macro_rules! check {
-    ($holds:expr, $($why:tt)*) => {
-        if !$holds {
-            return Err(format!($($why)*));
-        }
-    };
 }
 
 impl<S: Scheme> Table<S> {
