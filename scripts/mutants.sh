@@ -56,8 +56,8 @@ case ${1:?which part, as 0/16, or report} in
         mkdir -p "$parts/${part//\//-of-}"
         # 2 and 3 say that mutants were missed, or ran without an end.
         cargo mutants --no-shuffle --iterate --shard "$part" --output "$parts/${part//\//-of-}" \
-            --profile mutants --timeout 60 --build-timeout 300 --colors never "$@" \
-            -- --lib --tests || (($? == 2 || $? == 3))
+            --profile mutants --timeout 60 --build-timeout 300 --colors never \
+            --cargo-arg=--lib --cargo-arg=--tests "$@" || (($? == 2 || $? == 3))
         out=$parts/${part//\//-of-}/mutants.out
         if [[ ! -s $out/outcomes.json || -z $(cat "$out"/{caught,previously_caught,missed,timeout,unviable}.txt 2>/dev/null) ]]; then
             echo "error: no mutant was made"
