@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Cache, Eviction, Reclaim, Storage, StorageOptions};
 use loom::thread;
 use loom_tests::{LEN, check, film_in, settle};
@@ -51,21 +51,28 @@ fn told<R: Reclaim>(notes: &Notes<R>) -> Vec<u32> {
 }
 
 /// Two threads evict the same piece, and the observer looks on.
+fn the_same<R: Reclaim>() {
+    let (cache, film, notes) = cache::<R>(|film, piece| {
+        assert!(film.contains(piece), "told before it is unpublished");
+        assert_eq!(film.evict(piece..piece + 1), Ok(0), "it is claimed already");
+    });
+    film.insert(0, &[0; LEN]).unwrap();
+    let other = film.clone();
+    let other = thread::spawn(move || other.evict(0..1).unwrap());
+    let mine = film.evict(0..1).unwrap();
+    assert_eq!(mine + other.join().unwrap(), 1);
+    assert_eq!(told(&notes), [0]);
+    settle(&cache, &film);
+}
+
 #[test]
 fn the_same_piece() {
-    check("observer_calls_back, the same piece", (1, 3), || {
-        let (cache, film, notes) = cache::<Specification>(|film, piece| {
-            assert!(film.contains(piece), "told before it is unpublished");
-            assert_eq!(film.evict(piece..piece + 1), Ok(0), "it is claimed already");
-        });
-        film.insert(0, &[0; LEN]).unwrap();
-        let other = film.clone();
-        let other = thread::spawn(move || other.evict(0..1).unwrap());
-        let mine = film.evict(0..1).unwrap();
-        assert_eq!(mine + other.join().unwrap(), 1);
-        assert_eq!(told(&notes), [0]);
-        settle(&cache, &film);
-    });
+    check("observer_calls_back, the same piece", (1, 3), the_same::<Specification>);
+}
+
+#[test]
+fn the_same_piece_by_epochs() {
+    check("observer_calls_back, the same piece by epochs", (0, 2), the_same::<Epoch>);
 }
 
 /// The observer publishes another piece, and evicts a third one, of which it is told in turn.

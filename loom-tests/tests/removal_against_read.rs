@@ -3,7 +3,7 @@
 //! holds stays readable.
 #![cfg(loom)]
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Cache, Error, Interval, Layout, Reclaim, Storage, StorageOptions};
 use loom::thread;
 use loom_tests::{LEN, check, film};
@@ -62,6 +62,11 @@ fn by_a_stale_id() {
 }
 
 #[test]
+fn by_a_stale_id_by_epochs() {
+    check("removal_against_read, by a stale id by epochs", (0, 2), || stale_id::<Epoch>(1));
+}
+
+#[test]
 fn two_by_a_stale_id() {
     check("removal_against_read, two by a stale id", (1, 2), || stale_id::<Specification>(2));
 }
@@ -98,6 +103,11 @@ fn snapshot<R: Reclaim>() {
 #[test]
 fn a_snapshot() {
     check("removal_against_read, a snapshot", 2, snapshot::<Interval>);
+}
+
+#[test]
+fn a_snapshot_by_epochs() {
+    check("removal_against_read, a snapshot by epochs", (1, 2), snapshot::<Epoch>);
 }
 
 /// Pieces arrive while their storage is removed: none stays behind.

@@ -2,7 +2,7 @@
 //! limit that it saw before, and what is resident above the limit only falls.
 #![cfg(loom)]
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Cache, Error, Insert, Interval, Layout, Reclaim, Storage};
 use loom::thread;
 use loom_tests::{check, settle};
@@ -57,6 +57,11 @@ fn model<R: Reclaim>(inserts: u32) {
 #[test]
 fn one_insert() {
     check("set_budget_against_insert, an insert", (1, 2), || model::<Interval>(1));
+}
+
+#[test]
+fn one_insert_by_epochs() {
+    check("set_budget_against_insert, an insert by epochs", (0, 2), || model::<Epoch>(1));
 }
 
 #[test]

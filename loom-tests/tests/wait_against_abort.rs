@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Error, Interval, Reclaim, StorageOptions, Wait, verify_fn};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -40,6 +40,11 @@ fn model<R: Reclaim>(writers: usize) {
 #[test]
 fn a_wait() {
     check("wait_against_abort, a wait", 3, || model::<Interval>(0));
+}
+
+#[test]
+fn a_wait_by_epochs() {
+    check("wait_against_abort, a wait by epochs", 2, || model::<Epoch>(0));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::task::Poll;
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Interval, Reclaim, StorageOptions};
 use loom::thread;
 use loom_tests::{LEN, Waiting, check, film, settle};
@@ -38,6 +38,11 @@ fn model<R: Reclaim>(another: bool) {
 #[test]
 fn alone() {
     check("wait_dropped_against_wake, alone", 3, || model::<Interval>(false));
+}
+
+#[test]
+fn alone_by_epochs() {
+    check("wait_dropped_against_wake, alone by epochs", 2, || model::<Epoch>(false));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! out at its front, and the leaves of the table move along.
 #![cfg(loom)]
 
-use lookbehind::model::Specification;
+use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Cache, Error, Interval, Layout, Reclaim, Storage};
 use loom::thread;
 use loom_tests::{LEN, check, settle};
@@ -51,6 +51,11 @@ fn snapshot<R: Reclaim>() {
 #[test]
 fn a_snapshot() {
     check("window_against_snapshot, a snapshot", 2, snapshot::<Interval>);
+}
+
+#[test]
+fn a_snapshot_by_epochs() {
+    check("window_against_snapshot, a snapshot by epochs", (1, 2), snapshot::<Epoch>);
 }
 
 #[test]
