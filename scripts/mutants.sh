@@ -9,7 +9,8 @@
 # A survivor that docs/mutants.md does not explain is an error: kill it by a test, or say there why
 # no test can. Which files: .cargo/mutants.toml. Models, schedules and sanitizers are not run here:
 # a weakened ordering is for scripts/faults.sh. To be run when the machine is quiet, for
-# a test that is starved looks like a test that failed. Needs cargo-mutants 27.
+# a test that is starved looks like a test that failed: a file of tests takes three seconds at most,
+# and is given twenty. Needs cargo-mutants 27.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -57,7 +58,8 @@ case ${1:?which part, as 0/16, or report} in
         # 2 and 3 say that mutants were missed, or ran without an end.
         cargo mutants --no-shuffle --iterate --shard "$part" --output "$parts/${part//\//-of-}" \
             --profile mutants --timeout 60 --build-timeout 300 --colors never \
-            --cargo-arg=--lib --cargo-arg=--tests "$@" || (($? == 2 || $? == 3))
+            --cargo-arg=--lib --cargo-arg=--tests \
+            --cargo-arg=--config "--cargo-arg=target.'cfg(all())'.runner=['timeout', '20']" "$@" || (($? == 2 || $? == 3))
         out=$parts/${part//\//-of-}/mutants.out
         if [[ ! -s $out/outcomes.json || -z $(cat "$out"/{caught,previously_caught,missed,timeout,unviable}.txt 2>/dev/null) ]]; then
             echo "error: no mutant was made"

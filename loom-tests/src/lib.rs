@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use lookbehind::{
-    Cache, CacheBuilder, Error, Held, Layout, Reclaim, States, Storage, StorageOptions, WaitPiece,
-};
+use lookbehind::{Cache, CacheBuilder, Layout, Reclaim, States, Storage, StorageOptions};
 
 /// A model that takes longer on its processor is stopped, and says so; `LOOM_MAX_DURATION`
 /// (seconds) overrides it.
@@ -154,32 +152,32 @@ impl Wake for Noted {
     }
 }
 
-/// A wait in the hands of a model.
-pub struct Waiting<R: Reclaim> {
-    wait: Pin<Box<WaitPiece<R>>>,
+/// A future in the hands of a model.
+pub struct Waiting<F: Future> {
+    future: Pin<Box<F>>,
     noted: Arc<Noted>,
 }
 
-impl<R: Reclaim> Waiting<R> {
+impl<F: Future> Waiting<F> {
     /// Not polled yet.
-    pub fn new(wait: WaitPiece<R>) -> Self {
-        Self { wait: Box::pin(wait), noted: Arc::default() }
+    pub fn new(future: F) -> Self {
+        Self { future: Box::pin(future), noted: Arc::default() }
     }
 
     /// Polls once.
-    pub fn poll(&mut self) -> Poll<Result<Held, Error>> {
+    pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.noted));
-        self.wait.as_mut().poll(&mut Context::from_waker(&waker))
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// What the wait ends with, now that what ends it is done: it was woken, if it needed to be.
-    pub fn ended(mut self, polled: Poll<Result<Held, Error>>) -> Result<Held, Error> {
-        if let Poll::Ready(result) = polled {
-            return result;
+    /// What it ends with, now that what ends it is done: it was woken, if it needed to be.
+    pub fn ended(mut self, polled: Poll<F::Output>) -> F::Output {
+        if let Poll::Ready(output) = polled {
+            return output;
         }
         assert!(self.noted.0.load(Ordering::Relaxed), "a wake-up was lost");
         match self.poll() {
-            Poll::Ready(result) => result,
+            Poll::Ready(output) => output,
             Poll::Pending => panic!("woken for nothing"),
         }
     }
