@@ -30,13 +30,20 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 "${run[@]}" 2>&1 | tee "$log"
 echo
-echo '| model | bound | executions | s | explored |'
+echo '| model | bound | executions | s | the next bound, in part |'
 echo '|---|---|---|---|---|'
 sed -n 's/.*loom: \(.*\): \([0-9]*\) executions at bound \([0-9]*\) in \([0-9.]*\) s, \(.*\)/\1|\3|\2|\4|\5/p' "$log" |
-    sort | awk -F'|' '{
-        count = $3
-        while (match(count, /[0-9][0-9][0-9][0-9]($|,)/))
-            count = substr(count, 1, RSTART) "," substr(count, RSTART + 1)
-        whole = $5 == "all clean" ? "whole" : "in part"
-        printf "| %s | %s | %s | %s | %s |\n", $1, $2, count, $4, whole
-    }'
+    sort -t'|' -k1,1 -k2,2n | awk -F'|' '
+        function thousands(n) {
+            while (match(n, /[0-9][0-9][0-9][0-9]($|,)/))
+                n = substr(n, 1, RSTART) "," substr(n, RSTART + 1)
+            return n
+        }
+        function row() {
+            if (model != "") printf "| %s | %s | %s | %s | %s |\n", model, bound, count, took, beyond
+        }
+        # Of each model the highest bound that it explored whole, and what it did of the next one.
+        $1 != model { row(); model = $1; bound = "none"; count = took = beyond = "" }
+        $5 == "all clean" { bound = $2; count = thousands($3); took = $4 }
+        $5 != "all clean" { beyond = thousands($3) " at " $2 }
+        END { row() }'
