@@ -38,7 +38,7 @@ pub(crate) const fn nodes_of(leaf: u32) -> Span {
 /// The pieces of a leaf.
 pub(crate) const fn span_of(leaf: u32) -> Span {
     let first = leaf << SHIFT;
-    Span { first, last: first | (LEAF - 1) }
+    Span { first, last: first + (LEAF - 1) }
 }
 
 const fn slot_of(piece: u32) -> u32 {
@@ -93,13 +93,18 @@ unsafe impl Send for RootRef {}
 // SAFETY: as above.
 unsafe impl Sync for RootRef {}
 
+/// Bytes that the budget counts for a head with `count` pointers behind it.
+const fn size_of_node<Head>(count: u32) -> usize {
+    rounded(size_of::<Head>() + count as usize * size_of::<*mut u8>())
+}
+
 /// Allocates a head with `count` pointers behind it, of which nothing is initialised.
 fn allocate<Head>(
     memory: &Memory,
     count: u32,
     purpose: Purpose,
 ) -> Result<(NonNull<Head>, usize), Refused> {
-    let size = rounded(size_of::<Head>() + count as usize * size_of::<*mut u8>());
+    let size = size_of_node::<Head>(count);
     if !memory.reserve_node(size, purpose) {
         return Err(Refused::Budget);
     }
@@ -164,7 +169,7 @@ impl LeafRef {
 
     /// Bytes that the budget counts for a leaf of `slots` pieces.
     pub(crate) const fn size_for(slots: u32) -> usize {
-        rounded(size_of::<Leaf>() + slots as usize * size_of::<*mut u8>())
+        size_of_node::<Leaf>(slots)
     }
 
     /// # Safety
@@ -292,7 +297,7 @@ impl RootRef {
     }
 
     pub(crate) const fn size_for(capacity: u32) -> usize {
-        rounded(size_of::<Root>() + capacity as usize * size_of::<*mut u8>())
+        size_of_node::<Root>(capacity)
     }
 
     /// Bytes that the budget counts for it.
