@@ -263,12 +263,8 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
 impl<R: Reclaim> Drop for Snapshot<'_, R> {
     #[inline]
     fn drop(&mut self) {
-        if self.hits.get() > 0 {
-            self.lane.hits.add_alone(self.hits.get());
-        }
-        if self.misses.get() > 0 {
-            self.lane.misses.add_alone(self.misses.get());
-        }
+        self.lane.hits.add_alone(self.hits.get());
+        self.lane.misses.add_alone(self.misses.get());
         // SAFETY: announced by `Reader::announce`; nothing borrowed of it is left.
         unsafe { R::leave(&self.lane.announcement) };
     }
