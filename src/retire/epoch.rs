@@ -10,7 +10,7 @@
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
 use super::batches::Batches;
-use super::{Lines, List, Outlook, Record, Scheme, Span};
+use super::{Lines, List, Record, Scheme, Span};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned};
 use crate::table::version::{Root, RootRef};
 
@@ -128,10 +128,6 @@ impl Scheme for Epoch {
                 return;
             }
         }
-    }
-
-    fn outlook(_: &Limbo) -> Outlook {
-        Outlook::default()
     }
 
     #[cfg(feature = "validate")]

@@ -10,7 +10,7 @@
 use seize::{Collector, Guard, OwnedGuard};
 
 use super::batches::{Batches, Flag};
-use super::{Lines, List, Outlook, Record, Scheme, Span};
+use super::{Lines, List, Record, Scheme, Span};
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, Owned, fence};
 use crate::table::version::{Root, RootRef};
 
@@ -120,10 +120,6 @@ impl Scheme for Hyaline {
         }
         // SAFETY: as above.
         unsafe { limbo.take_passed(free) };
-    }
-
-    fn outlook(_: &Batches) -> Outlook {
-        Outlook::default()
     }
 
     #[cfg(feature = "validate")]

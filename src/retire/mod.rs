@@ -95,8 +95,11 @@ pub(crate) trait Scheme: Send + Sync + Sized + 'static {
         free: &mut dyn FnMut(Record),
     );
 
-    /// What stalled snapshots are known to show: evicting that frees nothing now. A hint.
-    fn outlook(limbo: &Self::Limbo) -> Outlook;
+    /// What stalled snapshots are known to show: evicting that frees nothing now. A hint, and
+    /// nothing at all unless the scheme is precise.
+    fn outlook(_: &Self::Limbo) -> Outlook {
+        Outlook::default()
+    }
 
     /// Shows everything that waits.
     ///

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::{Lines, List, Outlook, Record, Scheme, Span};
+use super::{Lines, List, Record, Scheme, Span};
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crate::table::version::{Root, RootRef};
 
@@ -82,10 +82,6 @@ impl Scheme for Specification {
             // SAFETY: as above.
             unsafe { limbo.drain(free) };
         }
-    }
-
-    fn outlook(_: &List) -> Outlook {
-        Outlook::default()
     }
 
     unsafe fn surrender(limbo: &mut List, free: &mut dyn FnMut(Record)) {
