@@ -31,6 +31,7 @@ schemes!(
     a_segment_that_cannot_be_had_is_not_appended,
     reading_asks_for_nothing_that_can_be_refused,
     shrinking_goes_on_when_there_is_memory_again,
+    a_reader_that_is_gone_leaves_its_lines_to_the_next,
 );
 
 /// Refuses what it was told to, on the thread that told it.
@@ -374,6 +375,22 @@ fn reading_asks_for_nothing_that_can_be_refused<R: Reclaim>() {
         let _ = (film.stats().runs, cache.stats());
     });
     assert_eq!(size, 0);
+}
+
+fn a_reader_that_is_gone_leaves_its_lines_to_the_next<R: Reclaim>() {
+    let cache = cache::<R>(MIB);
+    let film = film(&cache, 400, LEN);
+    fill(&film, 0..4);
+    let read = || {
+        let reader = film.reader();
+        let snapshots: Vec<_> = (0..20).map(|_| reader.snapshot()).collect();
+        assert!(snapshots.iter().all(|snapshot| snapshot.get(1).is_some()) && film.contains(2));
+        drop(snapshots);
+        ALIVE.get()
+    };
+    // Lines are made as they are needed, and the epochs' participants as lanes are.
+    let alive = (0..3).map(|_| read()).last().unwrap();
+    (0..100).for_each(|_| assert_eq!(read(), alive));
 }
 
 fn shrinking_goes_on_when_there_is_memory_again<R: Reclaim>() {

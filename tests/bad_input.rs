@@ -46,9 +46,13 @@ fn budgets_that_make_no_sense_are_refused() {
     for small in [0, 1, 16 * 1024 - 1] {
         assert!(matches!(build(small), Err(Error::BudgetTooSmall { .. })), "{small}");
     }
-    for large in [(512 << 30) + 1, u64::MAX] {
-        assert!(matches!(build(large), Err(Error::BudgetTooLarge { .. })), "{large}");
+    // The ledger counts in 32 bits, in units of 128 bytes.
+    let largest = (512 << 30) - 128;
+    for large in [largest + 1, 512 << 30, u64::MAX] {
+        let refused = Error::BudgetTooLarge { budget: large, most: largest };
+        assert_eq!(build(large).map(drop), Err(refused));
     }
+    assert_eq!(build(largest).unwrap().budget(), largest);
     let cache = build(MIB as u64).unwrap();
     for wrong in [0, 1, u64::MAX] {
         assert!(cache.set_budget(wrong).is_err());

@@ -93,7 +93,7 @@ impl Budget {
             // Before the limit falls: what bound until now still binds evictions. Release: pairs
             // with the Acquire in `settle`. Model: `budget_reservation`, a late settling.
             self.ceiling.fetch_max(split(now).0, Ordering::Release);
-            Some(limit | split(now).1)
+            Some(limit + split(now).1)
         };
         let _ = self.ledger.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         self.settle();
@@ -275,10 +275,11 @@ mod tests {
     fn only_evictions_may_use_the_headroom() {
         let budget = Budget::new(1024);
         budget.set_headroom(200);
+        assert_eq!((budget.headroom(), budget.room_for_data()), (256, 768));
         assert!(!budget.reserve(896, State::Assembling));
         assert!(budget.reserve(768, State::Assembling));
-        assert!(!budget.reserve(128, State::Table));
-        assert!(budget.reserve_to_evict(256, State::Table));
+        assert!(!budget.reserve(128, State::Table) && !budget.over());
+        assert!(budget.reserve_to_evict(256, State::Table) && budget.over());
     }
 
     #[test]
@@ -304,12 +305,12 @@ mod tests {
         assert!(budget.reserve_to_evict(128, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
         budget.release(384, State::Assembling);
-        budget.settle();
+        assert!(!budget.settle());
         assert!(budget.reserve_to_evict(128, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
         // Once down, the limit is all there is.
         budget.release(512, State::Assembling);
-        budget.settle();
+        assert!(budget.settle());
         assert!(budget.reserve_to_evict(256, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
     }
@@ -320,7 +321,24 @@ mod tests {
         assert!(budget.open_assembly(512));
         assert!(!budget.open_assembly(128));
         budget.close_assembly(256);
+        assert_eq!(budget.assemblies(), 256);
         assert!(budget.open_assembly(256));
+    }
+
+    #[test]
+    fn limbo_is_unswept_until_a_pass_finds_it_kept() {
+        let budget = Budget::new(4096);
+        assert!(budget.reserve(1024, State::Limbo));
+        assert_eq!(budget.unswept_limbo(), 1024);
+        budget.keep(256);
+        assert_eq!(budget.unswept_limbo(), 768);
+        budget.keep_no_longer(256);
+        assert_eq!(budget.unswept_limbo(), 1024);
+        // Noted before, or after, what it follows: never less than nothing.
+        budget.keep(2048);
+        assert_eq!(budget.unswept_limbo(), 0);
+        budget.keep_no_longer(4096);
+        assert_eq!(budget.unswept_limbo(), 1024);
     }
 
     #[test]

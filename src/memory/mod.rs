@@ -14,6 +14,8 @@
 pub(crate) mod budget;
 pub(crate) mod piece;
 pub(crate) mod pool;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::sync::Arc;
 

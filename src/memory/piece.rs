@@ -288,3 +288,46 @@ impl Header {
         self.counts.claim.load(Ordering::Relaxed) == CLAIMED
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::budget::UNIT;
+    use super::*;
+
+    #[test]
+    fn the_allocator_is_asked_for_what_the_budget_counts() {
+        for len in [1, 127, 128, 129, 1000, 1 << 20] {
+            let size = size_for(len);
+            assert!(
+                size.is_multiple_of(UNIT) && (HEADER + len..HEADER + len + UNIT).contains(&size)
+            );
+            let layout = layout_for(size).unwrap();
+            assert_eq!((layout.size(), layout.align()), (size - HEADER + PAYLOAD, 64));
+        }
+    }
+
+    #[test]
+    fn a_piece_is_claimed_once_pinned_by_handles_and_marked_by_hits() {
+        let piece = PieceRef::allocate(size_for(100)).unwrap();
+        // SAFETY: fresh, and freed at the end.
+        unsafe {
+            // Twice, for a buffer is used for one piece after the other.
+            for index in [7, 8] {
+                piece.prepare(index, 100);
+                let header = piece.header();
+                assert_eq!((header.index(), header.size()), (index, size_for(100)));
+                assert!(!header.claimed() && !header.pinned() && !header.visited());
+                assert!(header.claim() && !header.claim() && header.claimed());
+                piece.retain();
+                assert!(header.pinned() && !piece.release() && !header.pinned());
+                header.visit();
+                assert!(header.visited());
+                header.clear_visited();
+                assert!(!header.visited());
+                header.visit();
+                assert!(piece.release());
+            }
+            piece.free();
+        }
+    }
+}

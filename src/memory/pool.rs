@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn what_another_takes_meanwhile_is_not_taken_again() {
+        let shelf = Shelf::<u8>::new(2);
+        let (mut a, mut b) = (1, 2);
+        let (a, b) = (&raw mut a, &raw mut b);
+        assert!(shelf.put(a).is_ok() && shelf.put(b).is_ok());
+        // While this one looks at `a`, the other one takes `b`.
+        let taken = shelf.take(|thing| {
+            assert_eq!((thing, shelf.take(|_| true)), (a, Some(b)));
+            false
+        });
+        assert_eq!((taken, shelf.take(|_| true)), (None, Some(a)));
+    }
+
+    #[test]
     fn threads_that_take_and_put_never_share_a_thing() {
         let shelf = Shelf::<std::sync::atomic::AtomicU32>::new(8);
         let things: Vec<_> = (0..8).map(|_| std::sync::atomic::AtomicU32::new(0)).collect();
@@ -126,5 +140,7 @@ mod tests {
                 });
             }
         });
+        let left = std::iter::from_fn(|| shelf.take(|_| true)).count();
+        assert_eq!(left, things.len(), "none is lost");
     }
 }

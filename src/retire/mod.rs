@@ -18,6 +18,8 @@ mod interval;
 mod lines;
 #[cfg(loom)]
 mod specification;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use epoch::Epoch;
 pub use hyaline::Hyaline;
@@ -153,7 +155,7 @@ impl Span {
     }
 
     pub(crate) fn packed(self) -> u64 {
-        u64::from(self.first) << 32 | u64::from(self.last)
+        (u64::from(self.first) << 32) + u64::from(self.last)
     }
 
     pub(crate) fn unpacked(packed: u64) -> Self {

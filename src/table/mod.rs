@@ -5,4 +5,6 @@ pub(crate) mod audit;
 pub(crate) mod publish;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;
+#[cfg(all(test, not(loom)))]
+mod tests;
 pub(crate) mod version;
