@@ -24,10 +24,7 @@ impl<S: Scheme> Table<S> {
     /// Collects what has passed its grace period (W6 to W9); whether anything had. The caller
     /// announces nothing.
     pub(crate) fn pass(&self) -> bool {
-        // W6. AcqRel: Acquire pairs with W9's Release, so that the pass state comes along;
-        // Release, for the one who is in there takes over what this caller wants collected. Model:
-        // `retire_against_snapshot`, two passes.
-        if self.due.fetch_add(1, Ordering::AcqRel) != 0 {
+        if self.is_made_by_another() {
             return false;
         }
         let mut freed = false;
@@ -61,7 +58,7 @@ impl<S: Scheme> Table<S> {
             self.unswept.sub(unswept);
             // W9. Release: pairs with the Acquire of the W6 that finds 0.
             let came = self.due.swap(0, Ordering::Release);
-            if came == 1 || self.due.fetch_add(1, Ordering::AcqRel) != 0 {
+            if came == 1 || self.is_made_by_another() {
                 break;
             }
         }
@@ -70,6 +67,15 @@ impl<S: Scheme> Table<S> {
             self.memory.freed.wake_all();
         }
         freed
+    }
+
+    /// W6: whether a pass is under way already, which then does not end before it has looked at what
+    /// this caller wants collected; if not, the pass is this caller's to make.
+    fn is_made_by_another(&self) -> bool {
+        // AcqRel: Acquire pairs with W9's Release, so that the pass state comes along; Release, for
+        // the one who is in there takes over what this caller wants collected. Model:
+        // `retire_against_snapshot`, two passes.
+        self.due.fetch_add(1, Ordering::AcqRel) != 0
     }
 
     /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
