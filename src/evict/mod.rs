@@ -32,7 +32,7 @@ use protect::{Protection, View};
 const SAMPLE: usize = 32;
 /// Times that a caller looks again for memory that other threads are about to give back.
 const PATIENCE: u32 = 3;
-/// Pieces, and times what it needs, that a caller evicts before it gives up.
+/// Times what it needs, and pieces, that a caller evicts before it gives up.
 const ENOUGH: usize = 16;
 
 /// The least valuable piece that was found.
@@ -91,8 +91,10 @@ impl<R: Reclaim> Shared<R> {
         need: &Need<'_, R>,
         mut attempt: impl FnMut() -> Result<T, Refused>,
     ) -> Result<T> {
-        let mut patience = PATIENCE;
-        let (mut evicted, mut victims) = (0, 0);
+        let mut patience = 0..PATIENCE;
+        let mut wait = || patience.next().map(|_| yield_now()).is_some();
+        // Of each piece no more counts than is needed: a large one for a small need is one try.
+        let mut evicted = 0;
         loop {
             match attempt() {
                 Ok(got) => return Ok(got),
@@ -101,7 +103,8 @@ impl<R: Reclaim> Shared<R> {
                 }
                 Err(Refused::Budget) => {}
             }
-            if need.bytes as u64 > self.memory.budget.room_for_data() {
+            // Nothing goes for what cannot fit. Somebody's table takes some of the room.
+            if need.bytes as u64 >= self.memory.budget.room_for_data() {
                 return Err(self.exhausted(need.bytes));
             }
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
@@ -115,9 +118,7 @@ impl<R: Reclaim> Shared<R> {
             let limbo = self.memory.budget.state(State::Limbo);
             let coming = if R::PRECISE { self.memory.budget.unswept_limbo() } else { limbo };
             if coming >= need.bytes as u64 {
-                if patience > 0 {
-                    patience -= 1;
-                    yield_now();
+                if wait() {
                     continue;
                 }
                 if !R::PRECISE {
@@ -128,19 +129,13 @@ impl<R: Reclaim> Shared<R> {
             let futile = need.patient && stuck < need.bytes as u64;
             // Evicted in vain, time and again: a pass is parked, or others take it all. Content is
             // worth more than one more try.
-            if victims > ENOUGH && evicted > ENOUGH * need.bytes {
+            if evicted > ENOUGH * need.bytes {
                 return Err(self.exhausted(need.bytes));
             }
             match self.evict_one(need, futile) {
-                Ok(bytes @ 1..) => {
-                    evicted += bytes;
-                    victims += 1;
-                }
+                Ok(bytes @ 1..) => evicted += bytes.min(need.bytes),
                 // A thread that was parked inside a short snapshot may be all that is in the way.
-                Ok(0) | Err(_) if patience > 0 => {
-                    patience -= 1;
-                    yield_now();
-                }
+                Ok(0) | Err(_) if wait() => {}
                 // The budget is not to blame.
                 Err(error @ Error::OutOfMemory { .. }) => return Err(error),
                 Ok(0) | Err(_) => return Err(self.exhausted(need.bytes)),
@@ -183,9 +178,9 @@ impl<R: Reclaim> Shared<R> {
                 Choice::Gone => continue,
                 Choice::Nothing => return Ok(0),
             };
-            let wanted = |piece, shown| piece == victim.piece && shown == victim.shown;
+            let wanted = |_, shown| shown == victim.shown;
             let count = victim.film.evict_from(Span::one(victim.piece), 1, need.reason, wanted)?;
-            if count > 0 {
+            if count != 0 {
                 victim.film.table.pass();
                 self.memory.budget.settle();
                 return Ok(victim.size);
@@ -354,7 +349,7 @@ impl<R: Reclaim> Film<R> {
     /// The nodes of a version in which something goes. They may use the headroom; should even
     /// that be in limbo, a pass may bring it back.
     pub(crate) fn nodes_to_evict(&self) -> Result<crate::table::publish::Nodes<'_, R>> {
-        let mut tries = 16;
+        let mut tries = 0..16;
         loop {
             match self.table.nodes(Purpose::Evict) {
                 Ok(nodes) => return Ok(nodes),
@@ -362,8 +357,7 @@ impl<R: Reclaim> Film<R> {
                     return Err(Error::OutOfMemory { bytes: self.table.node_bytes() as u64 });
                 }
                 Err(Refused::Budget) if self.shared.memory.free_one_pooled() => {}
-                Err(Refused::Budget) if tries > 0 => {
-                    tries -= 1;
+                Err(Refused::Budget) if tries.next().is_some() => {
                     self.shared.memory.take_back_returned();
                     if !self.shared.pass_all() {
                         // Another thread may have the pass, and what it is about to free.

@@ -261,11 +261,11 @@ impl View {
                 _ => Protection::None,
             });
         }
-        if class < Protection::Reserved && self.reserved.iter().any(|r| r.contains(&piece)) {
-            class = Protection::Reserved;
+        if self.reserved.iter().any(|r| r.contains(&piece)) {
+            class = class.max(Protection::Reserved);
         }
-        if class < Protection::Behind && self.lookbehind.binary_search(&piece).is_ok() {
-            class = Protection::Behind;
+        if self.lookbehind.binary_search(&piece).is_ok() {
+            class = class.max(Protection::Behind);
         }
         class
     }

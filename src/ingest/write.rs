@@ -82,10 +82,7 @@ impl<R: Reclaim> Film<R> {
                 self.waits.published(&held);
                 self.demand.arrived(piece);
                 // The segment may have fallen out of the window since the caller looked.
-                let first = self.layout().pieces().start;
-                if piece < first {
-                    self.evict_range(piece..first, Reason::Window).ok();
-                }
+                self.evict_range(piece..self.layout().pieces().start, Reason::Window).ok();
                 Ok(Insert::Published)
             }
             Published::Present => Ok(Insert::AlreadyPresent),
