@@ -120,6 +120,21 @@ mod tests {
     }
 
     #[test]
+    fn what_will_be_used_what_was_read_what_was_not_and_what_was_passed_never_mix() {
+        let in_order = |candidates: [Candidate; 3], least: f64| {
+            let worths = candidates.map(|candidate| NextUse.worth(&candidate));
+            assert!(worths[0] <= least + 1.0 && worths[2] >= least, "{worths:?}");
+            assert!(worths.is_sorted_by(|a, b| a > b), "{worths:?}");
+        };
+        let distances = [1, 2, 1 << 24];
+        in_order([0, 1, 1 << 24].map(|n| Candidate { next_use: Some(n), ..candidate() }), 3.0);
+        let ages = [0, 1, 1 << 24];
+        in_order(ages.map(|age| Candidate { visited: true, age, ..candidate() }), 2.0);
+        in_order(ages.map(|age| Candidate { age, ..candidate() }), 1.0);
+        in_order(distances.map(|n| Candidate { last_use: Some(n), ..candidate() }), 0.0);
+    }
+
+    #[test]
     fn a_policy_that_panics_or_says_nonsense_is_survived() {
         struct Bad;
         impl Policy for Bad {

@@ -365,6 +365,7 @@ mod tests {
         let players = [playhead(1, 600, 200), playhead(1, 600, 200)];
         fit(&players, 800);
         assert_eq!(players[0].window_ahead(), 1000..1300);
+        assert_eq!(players[1].window_behind(), 900..1000);
     }
 
     #[test]
@@ -381,5 +382,53 @@ mod tests {
         assert_eq!(Extent::Time(Duration::from_secs(2)).bytes(Some(500)), 1000);
         assert_eq!(Extent::Time(Duration::from_secs(2)).bytes(None), 2 << 20);
         assert_eq!(Extent::Time(Duration::MAX).bytes(Some(u64::MAX)), u64::MAX);
+        let seconds = |n| Extent::Time(Duration::from_secs(n));
+        let playhead = Playhead::new(1, 0, seconds(2), seconds(1));
+        assert_eq!(playhead.asked(), (2 * ASSUMED_BITRATE, ASSUMED_BITRATE));
+        playhead.set_bitrate(500);
+        assert_eq!(playhead.asked(), (1000, 500));
+    }
+
+    /// A playhead in a film of 100 pieces of 10 bytes, with windows of so many pieces.
+    fn at(piece: u64, ahead: u64, behind: u64) -> Arc<Playhead> {
+        let playhead = playhead(piece, 0, 0);
+        playhead.move_to(piece * 10);
+        playhead.fit(ahead * 10, behind * 10);
+        playhead
+    }
+
+    fn view(active: &[Arc<Playhead>], lingering: &[Arc<Playhead>], by: &Protections) -> View {
+        lingering.iter().for_each(|playhead| playhead.linger_until(Duration::from_secs(60)));
+        by.playheads.store(Arc::new([active, lingering].concat()));
+        by.view(&Layout::fixed(1000, 10).expect("a sensible layout"), Duration::ZERO)
+    }
+
+    #[test]
+    fn the_strongest_protection_of_a_piece_counts() {
+        let protections = Protections::default();
+        protections.reserve(47..49);
+        protections.reserve(52..53);
+        protections.set_lookbehind(vec![46, 48, 53]);
+        let view = view(&[at(50, 3, 2)], &[at(52, 3, 0), at(60, 0, 2)], &protections);
+        let classes: Vec<_> = (45..61).map(|piece| view.class(piece)).collect();
+        use Protection::{Ahead, Behind, Lingering, None, Reserved};
+        assert_eq!(classes[..5], [None, Behind, Reserved, Reserved, Behind]);
+        assert_eq!(classes[5..11], [Ahead, Ahead, Ahead, Behind, Lingering, None]);
+        assert_eq!(classes[11..], [None, None, Lingering, Lingering, None]);
+    }
+
+    #[test]
+    fn uses_are_counted_from_the_nearest_playhead() {
+        let none = Protections::default();
+        let end = at(100, 0, 0);
+        let watched = view(&[at(10, 0, 0), at(20, 0, 0), end], &[at(15, 0, 0)], &none);
+        let next = [5, 10, 14, 17, 25].map(|piece| watched.next_use(piece));
+        assert_eq!(next, [None, Some(0), Some(4), Some(7), Some(5)], "active ones come first");
+        let last = [5, 9, 10, 19, 20, 25].map(|piece| watched.last_use(piece));
+        assert_eq!(last, [Some(5), Some(1), Some(10), Some(1), None, None]);
+        let left = view(&[], &[at(15, 0, 0)], &none);
+        assert_eq!((left.next_use(17), left.last_use(10)), (Some(2), None));
+        assert!(watched.watched() && left.watched() && !view(&[], &[], &none).watched());
+        assert!(left.known(99) && !left.known(100));
     }
 }

@@ -368,3 +368,28 @@ impl std::fmt::Debug for Arriving {
         f.debug_struct("Arriving").field("piece", &self.piece()).field("len", &self.len).finish()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_parts_are_remembered_as_are_possible_or_likely() {
+        let parts = |len| (possible(len, 1), possible(len, 2));
+        assert_eq!(parts(1), (1, 1));
+        assert_eq!(parts(9), (5, 5), "every other byte");
+        assert_eq!(parts(400), (128, 201));
+        assert_eq!(parts(1 << 20), (128, 256));
+        assert_eq!(parts(4 << 20), (512, 1024));
+        assert_eq!(parts(u32::MAX), (1024, 2048));
+    }
+
+    #[test]
+    fn what_stands_beside_a_piece_is_counted_and_little_more() {
+        for len in [1, 400, 64 << 10, 4 << 20] {
+            let maps: usize = [1, 2].map(|times| 8 * possible(len, times)).iter().sum();
+            let least = maps + size_of::<Assembly>();
+            assert!((least..least + 1024).contains(&overhead(len)), "{len}");
+        }
+    }
+}
