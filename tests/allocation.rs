@@ -28,6 +28,7 @@ schemes!(
     a_full_cache_says_what_was_refused,
     a_film_whose_table_is_refused_is_not_added,
     a_film_removed_without_memory_goes_later,
+    what_nobody_can_ask_for_any_more_goes_first,
     a_segment_that_cannot_be_had_is_not_appended,
     reading_asks_for_nothing_that_can_be_refused,
     shrinking_goes_on_when_there_is_memory_again,
@@ -206,6 +207,9 @@ fn a_piece_whose_memory_is_refused_is_not_opened<R: Reclaim>() {
             // Nothing of the half that assemblies may take is lost.
             let open = (0..400).take_while(|piece| film.write(*piece, 0, &[1]).is_ok()).count();
             assert_eq!(open, most);
+            let full = film.write(most as u32, 0, &[1]).unwrap_err();
+            let Error::AssembliesFull { needed, assembling, .. } = full else { panic!("{full}") };
+            assert_eq!(assembling, most as u64 * needed);
             (0..400).for_each(|piece| drop(film.abandon(piece)));
             assert_eq!(cache.stats().states.assembling, 0);
         },
@@ -327,6 +331,32 @@ fn a_film_removed_without_memory_goes_later<R: Reclaim>() {
         }
     }
     panic!("there is always something to refuse");
+}
+
+fn what_nobody_can_ask_for_any_more_goes_first<R: Reclaim>() {
+    let cache = cache::<R>(MIB);
+    let (gone, other) = (film(&cache, 400, LEN), film(&cache, 400, LEN));
+    let live = cache.add_storage(Layout::segments()).unwrap();
+    (0..20).for_each(|piece| assert_eq!(live.append_segment(LEN as u32), Ok(piece)));
+    for film in [&gone, &live] {
+        film.reserve(0..400);
+        fill(film, 0..20);
+    }
+    fill(&other, 0..16);
+    // Without memory for the version what is removed stays, and what fell out of the window.
+    let (removed, size) = refusing(0, true, || gone.remove());
+    assert!(removed.is_ok() && size > 0 && common::present(&gone).len() == 20);
+    let (dropped, _) = refusing(0, true, || live.drop_segments_before(10));
+    assert!(matches!(dropped, Err(Error::OutOfMemory { .. })) && live.contains(0));
+    for piece in 100..140 {
+        other.insert(piece, &of(piece, LEN)).unwrap();
+        if piece == 120 {
+            let left = common::present(&gone).len() + (0..10).filter(|p| live.contains(*p)).count();
+            assert!(left < 15, "{left}");
+        }
+    }
+    assert_eq!((common::present(&gone), live.contains(9)), (vec![], false));
+    assert_eq!(common::present(&live), Vec::from_iter(10..20));
 }
 
 fn a_segment_that_cannot_be_had_is_not_appended<R: Reclaim>() {

@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use common::{KIB, MIB, cache, film, layout, of, poll, schemes, timed_cache};
+use common::{KIB, MIB, Woken, cache, film, layout, of, poll, schemes, timed_cache};
+use futures_io::AsyncRead;
 use lookbehind::{
-    Error, Insert, Interval, PieceHasher, Progress, Reclaim, Sha1Verifier, Sha256Verifier, Storage,
-    StorageOptions, Verifier, verify_fn,
+    Error, Insert, Interval, PieceHasher, PlayerConfig, Progress, Reclaim, Sha1Verifier,
+    Sha256Verifier, Storage, StorageOptions, Verifier, verify_fn,
 };
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -244,6 +247,7 @@ fn assemblies_together_take_at_most_half_the_budget<R: Reclaim>() {
     let Error::AssembliesFull { needed, limit, assembling } = refused else { panic!("{refused}") };
     assert_eq!(limit, MIB as u64 / 2);
     assert!(assembling + needed > limit && needed > LEN as u64 && open.len() >= 4);
+    assert_eq!(assembling, open.len() as u64 * needed, "each takes as much");
     // Later blocks of the open ones never fail for memory, however full the cache is.
     for piece in 32.. {
         if film.insert(piece, &of(piece, LEN)).is_err() || piece == 63 {
@@ -278,6 +282,87 @@ fn the_assembly_that_is_wanted_least_makes_room_for_one_that_is_wanted() {
 }
 
 #[test]
+fn none_is_dropped_for_one_that_cannot_fit() {
+    let cache = cache::<Interval>(MIB);
+    let (small, film) = (film(&cache, 4, KIB), film(&cache, 4, LEN));
+    small.write(0, 0, &[1; 10]).unwrap();
+    let mut wait = film.wait(1);
+    assert!(poll(&mut wait).is_pending(), "it is wanted more");
+    // Half of it is what the piece takes, without what stands beside it.
+    let piece = LEN as u64 + 128;
+    cache.set_budget(2 * piece).unwrap();
+    let refused = film.write(1, 0, &[1; 10]).unwrap_err();
+    let Error::AssembliesFull { needed, limit, .. } = refused else { panic!("{refused}") };
+    assert!(needed > limit && limit == piece);
+    assert_eq!(small.stats().assembling_pieces, 1);
+}
+
+/// What a hasher has seen, of a verifier that judges by hashers alone.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Verifier for Seen {
+    fn begin(&self, _: u32) -> Option<Box<dyn PieceHasher>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn verify(&self, _: u32, _: &[u8]) -> bool {
+        panic!("the bytes were seen as they came")
+    }
+}
+
+impl PieceHasher for Seen {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.lock().unwrap().push(bytes.to_vec());
+    }
+
+    fn matches(self: Box<Self>) -> bool {
+        self.0.lock().unwrap().concat() == of(0, LEN)
+    }
+}
+
+#[test]
+fn bytes_are_hashed_as_soon_as_there_is_no_gap_before_them() {
+    let seen = Seen::default();
+    let film: Storage = verified(seen.clone(), 1);
+    let whole = of(0, LEN);
+    let portions = || seen.0.lock().unwrap().iter().map(Vec::len).collect::<Vec<_>>();
+    let write = |part: std::ops::Range<usize>| film.write(0, part.start as u32, &whole[part]);
+    write(0..100).unwrap();
+    assert_eq!(portions(), [100]);
+    write(200..300).unwrap();
+    write(50..100).unwrap();
+    assert_eq!(portions(), [100], "nothing new that is in order");
+    write(100..200).unwrap();
+    assert_eq!(portions(), [100, 200]);
+    assert_eq!(write(300..LEN), Ok(Progress::Published));
+    assert_eq!(portions(), [100, 200, LEN - 300]);
+}
+
+#[test]
+fn who_reads_what_arrives_is_woken_when_there_is_more_to_read() {
+    let cache = cache::<Interval>(MIB);
+    let options = StorageOptions::default().readable_prefix(true);
+    let film = cache.add_storage_with(layout(1, LEN), options).unwrap();
+    let mut player = film.player(PlayerConfig::default()).unwrap();
+    let (woken, mut buffer) = (Arc::new(Woken::default()), [0; 500]);
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut read =
+        || Pin::new(&mut player).poll_read(&mut Context::from_waker(&waker), &mut buffer);
+    assert!(read().is_pending());
+    let whole = of(0, LEN);
+    film.write(0, 300, &whole[300..400]).unwrap();
+    assert_eq!(woken.times(), 0, "after a gap");
+    film.write(0, 0, &whole[..300]).unwrap();
+    assert_eq!(woken.times(), 1);
+    assert!(matches!(read(), Poll::Ready(Ok(400))));
+    assert!(read().is_pending());
+    film.write(0, 400, &whole[400..]).unwrap();
+    assert_eq!(woken.times(), 2, "complete, and not yet committed");
+    assert!(matches!(read(), Poll::Ready(Ok(500))));
+}
+
+#[test]
 fn only_what_is_written_can_be_read_of_a_piece_that_arrives() {
     let cache = cache::<Interval>(MIB);
     let options = StorageOptions::default().readable_prefix(true);
@@ -291,6 +376,8 @@ fn only_what_is_written_can_be_read_of_a_piece_that_arrives() {
     assert_eq!(prefix[..], whole[..300]);
     film.write(0, 300, &whole[300..500]).unwrap();
     assert_eq!(film.arriving(0).unwrap()[..], whole[..600]);
+    film.write(1, 0, &[1]).unwrap();
+    assert_eq!([0, 1].map(|piece| film.arriving(piece).unwrap().piece()), [0, 1]);
     assert_eq!(prefix.len(), 300, "a handle stays as it is");
     film.abandon(0).unwrap();
     assert_eq!(prefix[..], whole[..300], "whatever becomes of the piece");

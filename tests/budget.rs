@@ -2,15 +2,19 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    Done, KIB, MIB, PATIENCE, built, cache, content, eventually, film, layout, of, present,
-    schemes, sweep, timed_cache,
+    Done, KIB, MIB, PATIENCE, Woken, built, cache, content, eventually, film, layout, of, poll,
+    poll_with, present, schemes, sweep, timed_cache,
 };
-use lookbehind::{Cache, Error, Hyaline, Insert, Interval, Reclaim, StorageOptions};
+use lookbehind::{
+    Cache, Error, Hyaline, Insert, Interval, Progress, Reclaim, StorageOptions, verify_fn,
+};
 use rand::Rng;
 
 const LEN: usize = 16 * KIB;
@@ -206,6 +210,57 @@ fn a_writer_of_blocks_waits_as_well_and_its_deadline_holds() {
     });
     film.commit(99).unwrap();
     assert_eq!(film.get(99).unwrap()[..], of(99, LEN));
+}
+
+#[test]
+fn a_writer_that_waits_no_longer_leaves_nothing_behind() {
+    let (cache, _clock) = timed_cache::<Interval>(MIB);
+    let options = StorageOptions::default().share(1); // room for nothing
+    let film = cache.add_storage_with(layout(2, LEN), options).unwrap();
+    let (bytes, woken) = (of(0, LEN), Arc::new(Woken::default()));
+    for _ in 0..3 {
+        let mut insert = Box::pin(film.insert_async(0, &bytes, None));
+        assert!(poll_with(&mut insert, &woken).is_pending());
+        drop(insert);
+        assert_eq!(Arc::strong_count(&woken), 1, "no waker is kept");
+    }
+}
+
+#[test]
+fn the_last_block_of_a_verified_piece_waits_for_the_version_too() {
+    let (cache, _clock) = timed_cache::<Interval>(MIB);
+    let options = StorageOptions::default().verifier(Arc::new(verify_fn(|_, _: &[u8]| true)));
+    let film = cache.add_storage_with(layout(400, LEN), options).unwrap();
+    let whole = of(0, LEN);
+    let first = film.write_wait(0, 0, &whole[..100], Duration::ZERO);
+    assert_eq!(first, Ok(Progress::Partial { written: 100 }));
+    // Handles leave no room for the version in which it would be shown.
+    let mut held = Vec::new();
+    for len in [LEN, KIB, 16] {
+        let other = common::film(&cache, 4000, len);
+        while other.insert(held.len() as u32, &of(held.len() as u32, len)).is_ok() {
+            held.push(other.get(held.len() as u32).unwrap());
+        }
+    }
+    let mut write = Box::pin(film.write_async(0, 100, &whole[100..], None));
+    assert!(poll(&mut write).is_pending() && poll(&mut write).is_pending());
+    assert!(!film.contains(0));
+    drop(held);
+    assert_eq!(poll(&mut write), Poll::Ready(Ok(Progress::Published)));
+    assert_eq!(film.get(0).unwrap()[..], whole);
+}
+
+#[test]
+fn a_writer_that_waits_commits_nothing_of_its_own_accord() {
+    let cache = cache::<Interval>(MIB);
+    let film = film(&cache, 2, LEN);
+    let whole = of(0, LEN);
+    assert_eq!(film.write_wait(0, 0, &whole, PATIENCE), Ok(Progress::Complete));
+    let again = film.write_wait(0, 0, &whole, PATIENCE);
+    assert_eq!(again, Ok(Progress::Partial { written: LEN as u64 }));
+    assert!(!film.contains(0));
+    film.commit(0).unwrap();
+    assert_eq!(film.write_wait(0, 0, &whole, PATIENCE), Ok(Progress::Published));
 }
 
 fn a_storage_keeps_to_its_share<R: Reclaim>() {

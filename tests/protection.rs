@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::{KIB, MIB, built, cache, fill, film, of, present, schemes, timed_cache};
 use lookbehind::{
-    Cache, Candidate, Error, Extent, Interval, LookbehindStats, PlayerConfig, Policy, Protection,
-    Reclaim, Storage,
+    Cache, Candidate, Error, Extent, Interval, LookbehindStats, NextUse, PlayerConfig, Policy,
+    Protection, Reclaim, Storage,
 };
 
 const LEN: usize = 64 * KIB;
@@ -244,6 +244,80 @@ fn reading_a_piece_keeps_it_and_writing_it_does_not() {
     drop(a.get(3).unwrap());
     let gone = press(&a, &b, 4);
     assert!((0..4).all(|piece| a.contains(piece)), "{gone:?}");
+}
+
+#[test]
+fn a_mark_counts_once() {
+    let cache = cache::<Interval>(MIB);
+    let (a, b) = (film(&cache, FIT, LEN), film(&cache, 40, LEN));
+    fill(&a, 0..FIT - 1);
+    drop(a.get(0).unwrap());
+    // The oldest was read, and so the next one goes; then nothing speaks for it any more.
+    assert_eq!(press(&a, &b, 3), [1, 0, 2]);
+}
+
+/// Counts what it is asked about.
+#[derive(Clone, Default)]
+struct Asked(Arc<AtomicU32>);
+
+impl Policy for Asked {
+    fn worth(&self, candidate: &Candidate) -> f64 {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        NextUse.worth(candidate)
+    }
+}
+
+/// A full cache of small pieces, and what is asked when one more is inserted.
+fn small_pieces() -> (Cache, Storage, impl Fn(u32) -> u32) {
+    let asked = Asked::default();
+    let cache = built::<Interval>(Cache::builder().policy(asked.clone()), MIB);
+    let film = film(&cache, 1000, SMALL);
+    fill(&film, 0..300);
+    let own = film.clone();
+    let insert = move |piece: u32| {
+        let before = own.stats().evictions;
+        asked.0.store(0, Ordering::Relaxed);
+        own.insert(piece, &of(piece, SMALL)).unwrap();
+        assert_eq!(own.stats().evictions, before + 1);
+        asked.0.load(Ordering::Relaxed)
+    };
+    (cache, film, insert)
+}
+
+const SMALL: usize = 4 * KIB;
+
+#[test]
+fn an_eviction_looks_at_a_sample_and_at_all_only_if_that_is_protected() {
+    let (_cache, film, insert) = small_pieces();
+    let sample = insert(300);
+    assert!((20..=40).contains(&sample), "{sample}");
+    // One in the middle is not protected, wherever the sample is taken.
+    let free = present(&film)[100];
+    film.reserve(0..free);
+    film.reserve(free + 1..1000);
+    let asked = insert(301);
+    assert!(asked as usize >= present(&film).len(), "{asked}");
+    assert!(!film.contains(free));
+    // Of those who are all protected the unread ones go first, with their marks left alone.
+    let read: Vec<_> = present(&film).into_iter().rev().skip(100).take(20).rev().collect();
+    read.iter().for_each(|piece| drop(film.get(*piece).unwrap()));
+    for piece in 302..305 {
+        insert(piece);
+        assert!(read.iter().all(|piece| film.contains(*piece)));
+    }
+}
+
+#[test]
+fn a_search_in_vain_is_made_a_few_times_at_most() {
+    let asked = Asked::default();
+    let cache = built::<Interval>(Cache::builder().policy(asked.clone()), MIB);
+    let film = film(&cache, 40, LEN);
+    fill(&film, 0..FIT);
+    let held: Vec<_> = (0..FIT).map(|piece| film.get(piece).unwrap()).collect();
+    assert!(film.insert(30, &of(30, LEN)).is_err());
+    let asked = asked.0.load(Ordering::Relaxed);
+    assert!((FIT..=5 * FIT).contains(&asked), "{asked}");
+    drop(held);
 }
 
 #[test]

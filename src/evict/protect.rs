@@ -335,7 +335,8 @@ pub(crate) fn fit(playheads: &[Arc<Playhead>], room: u64) {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 
