@@ -175,8 +175,10 @@ fn reservations_add_up_and_can_be_taken_back() {
     assert!([0, 1, 10, 11].iter().all(|piece| a.contains(*piece)), "{:?}", present(&a));
     a.unreserve();
     a.reserve(11..12);
-    press(&a, &b, 5);
-    assert!(a.contains(11), "{:?}", present(&a));
+    b.evict(0..40).unwrap();
+    b.reserve(0..40);
+    fill(&b, 20..20 + FIT - 1);
+    assert_eq!(present(&a), [11]);
 }
 
 #[test]
