@@ -152,6 +152,9 @@ fn who_is_robbed_of_what_he_evicts_gives_up_before_all_is_gone() {
     assert!(matches!(refused, Error::BudgetExhausted { .. }), "{refused}");
     assert_eq!(cache.stats().evictions, 17, "sixteen times what it needs, and one");
     assert_eq!(present(&film).len(), 60 - 17);
+    // The cache has its waker, and it has the cache.
+    *thief.waiting.lock().unwrap() = Box::pin(std::future::pending());
+    assert_eq!(Arc::strong_count(&thief), 1);
 }
 
 /// A film whose verifier does something in between.
