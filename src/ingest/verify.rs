@@ -240,6 +240,7 @@ mod tests {
         list[20..].copy_from_slice(&Sha1::digest(BYTES));
         let verifier = Sha1Verifier::from_concatenated(&list).expect("two hashes");
         assert!(verifier.verify(1, BYTES) && !verifier.verify(0, BYTES));
+        assert_eq!(verifier.pieces(), 2);
         assert_eq!(Sha1Verifier::from_concatenated(&[]).unwrap().pieces(), 0);
         assert_eq!(
             Sha1Verifier::from_concatenated(&list[1..]).unwrap_err(),
