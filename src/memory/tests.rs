@@ -1,7 +1,9 @@
 //! Where buffers come from and go to, told by one thread.
 
+use std::ops::Deref;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
+use std::thread;
 
 use super::piece::size_for;
 use super::*;
@@ -9,6 +11,28 @@ use crate::read::held::Held;
 
 const LEN: u32 = 1000;
 const SIZE: usize = size_for(LEN as usize);
+
+/// A memory that is closed in the end, as that of a cache is.
+struct Room(Arc<Memory>);
+
+impl Deref for Room {
+    type Target = Arc<Memory>;
+
+    fn deref(&self) -> &Arc<Memory> {
+        &self.0
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.close();
+        assert!(thread::panicking() || self.0.budget.resident() == 0, "bytes are left");
+    }
+}
+
+fn room(budget: u64) -> Room {
+    Room(Memory::new(budget))
+}
 
 fn buffer(memory: &Arc<Memory>) -> Buffer {
     memory.buffer(SIZE, 0, LEN).expect("there is room")
@@ -30,7 +54,7 @@ fn pooled(memory: &Memory) -> u64 {
 
 #[test]
 fn a_buffer_that_comes_back_is_used_again_for_a_piece_of_its_size() {
-    let memory = Memory::new(1 << 20);
+    let memory = room(1 << 20);
     let first = buffer(&memory);
     let place = first.piece();
     drop(first);
@@ -44,7 +68,7 @@ fn a_buffer_that_comes_back_is_used_again_for_a_piece_of_its_size() {
 
 #[test]
 fn above_the_limit_what_is_free_is_not_used_again_and_what_comes_back_is_freed() {
-    let memory = Memory::new(4 * SIZE as u64);
+    let memory = room(4 * SIZE as u64);
     let (first, second, third) = (buffer(&memory), buffer(&memory), buffer(&memory));
     drop(first);
     memory.budget.set_limit(2 * SIZE as u64);
@@ -61,7 +85,7 @@ fn above_the_limit_what_is_free_is_not_used_again_and_what_comes_back_is_freed()
 
 #[test]
 fn pooled_buffers_are_freed_one_by_one() {
-    let memory = Memory::new(1 << 20);
+    let memory = room(1 << 20);
     drop((buffer(&memory), buffer(&memory)));
     for left in [1, 0] {
         assert!(memory.free_one_pooled());
@@ -75,7 +99,7 @@ fn pooled_buffers_are_freed_one_by_one() {
 
 #[test]
 fn what_handles_return_is_taken_back_by_the_next_who_looks() {
-    let memory = Memory::new(1 << 20);
+    let memory = room(1 << 20);
     assert!(!memory.take_back_returned());
     let (first, second) = (held(&memory), held(&memory));
     assert_eq!(memory.budget.state(State::Held), 2 * SIZE as u64);
@@ -88,7 +112,7 @@ fn what_handles_return_is_taken_back_by_the_next_who_looks() {
 
 #[test]
 fn once_closed_everything_is_freed_as_it_comes_back() {
-    let memory = Memory::new(1 << 20);
+    let memory = room(1 << 20);
     let (used, kept) = (buffer(&memory), held(&memory));
     drop((buffer(&memory), held(&memory)));
     memory.close();
@@ -107,7 +131,7 @@ fn a_buffer_wakes_who_waits_for_memory_unless_it_was_taken_in_vain() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
-    let memory = Memory::new(1 << 20);
+    let memory = room(1 << 20);
     let woken = Arc::new(Woken(AtomicUsize::new(0)));
     let mut ticket = None;
     memory.freed.register(&mut ticket, &Waker::from(Arc::clone(&woken)));

@@ -1,6 +1,9 @@
 //! A table by itself, used by one thread.
 
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::thread;
 
 use super::publish::{Claim, Domain, Published, Table};
 use super::version::{LEAF, Leaf, LeafRef, Root, RootRef, leaf_of, nodes_of, span_of};
@@ -12,8 +15,30 @@ use crate::retire::{Interval, Scheme, Span};
 const LEN: u32 = 100;
 const SIZE: usize = size_for(LEN as usize);
 
-fn table(pieces: Option<u32>) -> Table<Interval> {
-    Table::new(&Memory::new(1 << 20), &Domain::new(), pieces).expect("there is room")
+/// A table that ends with its memory, of which nothing is left then.
+struct Alone(ManuallyDrop<Table<Interval>>);
+
+impl Deref for Alone {
+    type Target = Table<Interval>;
+
+    fn deref(&self) -> &Table<Interval> {
+        &self.0
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let memory = Arc::clone(&self.0.memory);
+        // SAFETY: dropped here, once, and not used after.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
+        memory.close();
+        assert!(thread::panicking() || memory.budget.resident() == 0, "bytes are left");
+    }
+}
+
+fn table(pieces: Option<u32>) -> Alone {
+    let table = Table::new(&Memory::new(1 << 20), &Domain::new(), pieces).expect("there is room");
+    Alone(ManuallyDrop::new(table))
 }
 
 fn publish(table: &Table<Interval>, piece: u32) -> Published {
