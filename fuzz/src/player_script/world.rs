@@ -53,6 +53,16 @@ pub(super) struct Flying<R: Reclaim> {
     pub(super) needed: bool,
 }
 
+/// Where a player stands: when and where, in which piece, and whether that is present; and where
+/// what it may play ends.
+struct Place {
+    now: Duration,
+    at: u64,
+    piece: u32,
+    end: u64,
+    there: bool,
+}
+
 pub(super) struct World<R: Reclaim> {
     pub(super) cache: Cache<R>,
     pub(super) film: Storage<R>,
@@ -205,15 +215,20 @@ impl<R: Reclaim> World<R> {
         }
     }
 
-    /// Polls a read of so many bytes; what it gave, if it is ready.
-    fn read_some(&mut self, which: usize, count: usize) -> Option<usize> {
-        let mut buffer = vec![0; count];
-        let now = self.clock.now();
-        let playing = &mut self.players[which];
+    /// Where a player stands before it is polled.
+    fn place(&self, which: usize) -> Place {
+        let playing = &self.players[which];
         let at = playing.player.position();
         let piece = (at / self.piece_len) as u32;
         let end = self.total.min(playing.limit);
-        let there = self.film.contains(piece);
+        Place { now: self.clock.now(), at, piece, end, there: self.film.contains(piece) }
+    }
+
+    /// Polls a read of so many bytes; what it gave, if it is ready.
+    fn read_some(&mut self, which: usize, count: usize) -> Option<usize> {
+        let mut buffer = vec![0; count];
+        let Place { now, at, piece, end, there } = self.place(which);
+        let playing = &mut self.players[which];
         let prefix = self.open.get(&piece).copied().unwrap_or(0);
         let readable = self.prefixes && prefix as u64 > at % self.piece_len;
         let before = playing.woken.times();
@@ -250,12 +265,8 @@ impl<R: Reclaim> World<R> {
     /// Polls the stream.
     fn next(&mut self, input: &mut Input) {
         let Some(which) = self.pick(input) else { return };
-        let now = self.clock.now();
+        let Place { now, at, piece, end, there } = self.place(which);
         let playing = &mut self.players[which];
-        let at = playing.player.position();
-        let piece = (at / self.piece_len) as u32;
-        let end = self.total.min(playing.limit);
-        let there = self.film.contains(piece);
         let before = playing.woken.times();
         let mut context = Context::from_waker(&playing.waker);
         match Pin::new(&mut playing.player).poll_next(&mut context) {
