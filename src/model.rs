@@ -263,8 +263,8 @@ impl Budget {
         self.0.set_headroom(bytes);
     }
 
-    pub fn settle(&self) {
-        self.0.settle();
+    pub fn settle(&self) -> bool {
+        self.0.settle()
     }
 
     pub fn set_limit(&self, bytes: u64) {

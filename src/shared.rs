@@ -171,7 +171,8 @@ impl<R: Reclaim> Shared<R> {
             self.pass_all();
             let over = budget.resident().saturating_sub(budget.room_for_data());
             if over == 0 {
-                continue;
+                // Another thread gave the rest back, or is evicting by what bound before.
+                return budget.settle();
             }
             // What is on its way need not be evicted for.
             let coming = budget.state(State::Limbo) + budget.state(State::Held);

@@ -73,6 +73,35 @@ fn late_settling() {
     });
 }
 
+/// The same, but another thread than the one that raised the limit fills the room, and lowers it.
+#[test]
+fn late_settling_between_two() {
+    check("budget_reservation, a late settling between two", 3, || {
+        let budget = Budget::new(16 * UNIT as u64);
+        budget.set_headroom(2 * UNIT);
+        assert!(budget.reserve(14 * UNIT));
+        budget.set_limit(8 * UNIT as u64);
+        budget.release(4 * UNIT);
+        let settling = budget.clone();
+        let settling = thread::spawn(move || settling.settle());
+        let filling = budget.clone();
+        let filling = thread::spawn(move || {
+            let filled = filling.reserve(20 * UNIT);
+            if filled {
+                filling.set_limit(4 * UNIT as u64);
+            }
+            filled
+        });
+        budget.set_limit(32 * UNIT as u64);
+        let filled = filling.join().unwrap();
+        settling.join().unwrap();
+        if filled {
+            assert!(budget.reserve_to_evict(2 * UNIT), "evictions are stuck above the limit");
+            assert!(!budget.reserve_to_evict(UNIT), "over what bound before");
+        }
+    });
+}
+
 /// Two change the limit at once, and one fills what is there: whoever comes last, what is resident
 /// above the limit can be evicted.
 #[test]
@@ -112,5 +141,34 @@ fn lowered_while_settling() {
         budget.release(headroom);
         assert!(budget.reserve_to_evict(UNIT));
         assert!(budget.resident() <= before as u64, "over what bound before");
+    });
+}
+
+/// Evictions that have seen what bound before the limit fell, and are late: once a settling has
+/// said so, nothing comes above the limit, although what is resident is what it was.
+#[test]
+fn settled() {
+    check("budget_reservation, settled", 3, || {
+        let after = 4 * UNIT as u64;
+        let budget = Budget::new(8 * UNIT as u64);
+        budget.set_headroom(UNIT);
+        assert!(budget.reserve(4 * UNIT));
+        budget.set_limit(after);
+        let evicting = budget.clone();
+        let evicting = thread::spawn(move || {
+            let taken = [(); 2].map(|()| evicting.reserve_to_evict(UNIT));
+            taken.into_iter().filter(|taken| *taken).count()
+        });
+        budget.release(UNIT);
+        let settled = budget.settle();
+        let again = budget.reserve_to_evict(UNIT);
+        let seen = budget.resident();
+        let taken = evicting.join().unwrap() + usize::from(again);
+        if settled {
+            assert!(seen.max(budget.resident()) <= after, "over the limit");
+        }
+        // However it went, a settling ends with all that is above the limit gone.
+        budget.release(taken * UNIT);
+        assert!(budget.settle());
     });
 }

@@ -9,13 +9,14 @@
 //! falls stays, and only falls: the effective budget is `max(limit, resident)`.
 //!
 //! Orderings: Relaxed, for the ledger orders no other memory; but for the ceiling, whose change
-//! must not be settled by a ledger that is older.
+//! must not be settled by a ledger that is older, and which is in no word with the ledger: who goes
+//! by it says so before, and who lowers it looks for those afterwards.
 //!
 //! Limits: amounts are counted in units of 128 bytes, 32 bits of them: 512 GiB.
 
 use super::State;
 use crate::stats::States;
-use crate::sync::{AtomicU64, AtomicUsize, Counter, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Counter, Ordering, fence};
 
 /// The grain of the ledger in bytes; every allocation is rounded up to it.
 pub(crate) const UNIT: usize = 128;
@@ -36,6 +37,8 @@ pub(crate) struct Budget {
     /// After the limit was lowered: units up to which evictions may still go, which need new
     /// nodes before they free old ones. Follows what is resident down to the limit.
     ceiling: AtomicU64,
+    /// Evictions that are going by the ceiling just now.
+    above: AtomicUsize,
     /// Bytes reserved by open assemblies, which together take at most half the limit.
     assemblies: AtomicUsize,
     states: [Counter; 6],
@@ -64,6 +67,7 @@ impl Budget {
             ledger: AtomicU64::new(limit_units(limit) << 32),
             headroom: Counter::default(),
             ceiling: AtomicU64::new(0),
+            above: AtomicUsize::new(0),
             assemblies: AtomicUsize::new(0),
             states: Default::default(),
             kept: Counter::default(),
@@ -91,7 +95,7 @@ impl Budget {
         let limit = limit_units(limit) << 32;
         let change = |now| {
             // Before the limit falls: what bound until now still binds evictions. Release: pairs
-            // with the Acquire in `settle`. Model: `budget_reservation`, a late settling.
+            // with the Acquire in `settle`. Models: `budget_reservation`, late settlings.
             self.ceiling.fetch_max(split(now).0, Ordering::Release);
             Some(limit + split(now).1)
         };
@@ -100,8 +104,8 @@ impl Budget {
     }
 
     /// Lowers the ceiling to what is resident, and what evictions need beside it; to the limit
-    /// once data is back below its headroom. Whether it is: from then on nothing comes above the
-    /// limit.
+    /// once data is back below its headroom. Whether it is, and no eviction goes by an older
+    /// ceiling any more: from then on nothing comes above the limit.
     pub(crate) fn settle(&self) -> bool {
         // Acquire: pairs with the Release in `set_limit`, so that the ledger below is of that
         // limit or a later one. What is lowered is the ceiling that was seen here: one that was
@@ -116,9 +120,17 @@ impl Budget {
         if ceiling < seen {
             let relaxed = Ordering::Relaxed;
             // If it was raised meanwhile, a later settling lowers it.
-            let _ = self.ceiling.compare_exchange(seen, ceiling, relaxed, relaxed);
+            if self.ceiling.compare_exchange(seen, ceiling, relaxed, relaxed).is_err() {
+                return false;
+            }
         }
-        down
+        // Pairs with the fence in `reserve_to_evict`: who goes by an older ceiling is seen here, and
+        // if gone again, what it took. Model: `budget_reservation`, settled.
+        fence(Ordering::SeqCst);
+        // Acquire: pairs with the Release there.
+        let alone = self.above.load(Ordering::Acquire) == 0;
+        let (limit, resident) = split(self.ledger.load(Ordering::Relaxed));
+        down && alone && resident <= limit
     }
 
     /// Keeps so many bytes for evictions.
@@ -150,8 +162,18 @@ impl Budget {
 
     /// As `reserve`, out of the headroom as well, and up to the ceiling: for what makes room.
     pub(crate) fn reserve_to_evict(&self, bytes: usize, state: State) -> bool {
+        if self.reserve_below(|limit| limit, bytes, state) {
+            return true;
+        }
+        self.above.fetch_add(1, Ordering::Relaxed);
+        // Pairs with the fence in `settle`: it sees this eviction, or is seen here.
+        fence(Ordering::SeqCst);
         let bound = |limit: u64| limit.max(self.ceiling.load(Ordering::Relaxed));
-        self.reserve_below(bound, bytes, state)
+        let reserved = self.reserve_below(bound, bytes, state);
+        // Release: pairs with the Acquire in `settle`, which then sees what was taken. Model:
+        // `budget_reservation`, settled.
+        self.above.fetch_sub(1, Ordering::Release);
+        reserved
     }
 
     fn reserve_below(&self, bound: impl Fn(u64) -> u64, bytes: usize, state: State) -> bool {
