@@ -185,7 +185,7 @@ impl<R: Reclaim> Cache<R> {
         let bytes = Table::<R>::root_bytes(pieces);
         let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
         // The film's drop gives these back.
-        shared.reserve_segments(0, layout.heap_bytes())?;
+        shared.reserve_segments(layout.heap_bytes())?;
         let table = shared
             .obtain(&need, || Table::new(memory, domain, pieces))
             .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;

@@ -221,9 +221,9 @@ impl<R: Reclaim> Shared<R> {
         self.memory.budget.set_headroom(SPARE_VERSIONS * largest.unwrap_or(0));
     }
 
-    /// Reserves what a live film's table of segments is about to grow by.
-    pub(crate) fn reserve_segments(&self, before: usize, after: usize) -> Result<()> {
-        let bytes = rounded(after).saturating_sub(rounded(before));
+    /// Reserves what a live film's list of segments takes.
+    pub(crate) fn reserve_segments(&self, bytes: usize) -> Result<()> {
+        let bytes = rounded(bytes);
         let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
         self.obtain(&need, || {
             let reserved = bytes == 0 || self.memory.reserve_node(bytes, Purpose::Publish);
@@ -231,7 +231,7 @@ impl<R: Reclaim> Shared<R> {
         })
     }
 
-    /// Gives back what it has shrunk by.
+    /// Gives back what it does not take any more.
     pub(crate) fn release_segments(&self, before: usize, after: usize) {
         let bytes = rounded(before).saturating_sub(rounded(after));
         if bytes > 0 {

@@ -41,7 +41,8 @@ impl StorageOptions {
     }
 
     /// The most bytes that pieces of this storage may take, published or arriving; beyond it,
-    /// its own pieces make room.
+    /// its own pieces make room. Writers that come at once each find the room that there is: each
+    /// but one may exceed the share by a piece, until the next one comes.
     pub fn share(mut self, bytes: u64) -> Self {
         self.share = Some(bytes);
         self
@@ -122,9 +123,10 @@ pub struct LookbehindStats {
 
 /// A handle on one film. Clones share it; it is `Send` and `Sync`.
 ///
-/// Methods that write never wait unless their name says so. After [`remove`](Self::remove) every
-/// method fails with [`Error::UnknownStorage`]; after [`Cache::abort`](crate::Cache::abort),
-/// writes and waits fail with [`Error::Aborted`], and what is present stays readable.
+/// Methods that write never wait unless their name says so. After [`remove`](Self::remove)
+/// whatever can fail fails with [`Error::UnknownStorage`], and the others find nothing there;
+/// after [`Cache::abort`](crate::Cache::abort), writes and waits fail with [`Error::Aborted`],
+/// and what is present stays readable.
 pub struct Storage<R: Reclaim = Interval> {
     pub(crate) film: Arc<Film<R>>,
     pub(crate) owner: Arc<Owner<R>>,
@@ -164,8 +166,11 @@ impl<R: Reclaim> Storage<R> {
     /// Appends a segment of `len` bytes to a live film; its number.
     ///
     /// # Errors
-    /// For a film of fixed layout, a length of 0, a segment of more than half the budget, or a
-    /// window of too many segments.
+    /// [`Error::NotSegmented`] for a film of fixed layout, [`Error::ZeroLength`],
+    /// [`Error::PieceTooLarge`] for a segment of more than half the budget,
+    /// [`Error::TooManyPieces`] if the window would be too long, [`Error::OffsetOutOfRange`] if the
+    /// film would; [`Error::BudgetExhausted`] or [`Error::OutOfMemory`] without room for the longer
+    /// list of segments; [`Error::UnknownStorage`], [`Error::Aborted`].
     pub fn append_segment(&self, len: u32) -> Result<u32> {
         self.film.usable()?;
         self.film.shared.check_piece_len(len)?;
@@ -187,12 +192,15 @@ impl<R: Reclaim> Storage<R> {
     /// cannot be asked for any more.
     ///
     /// # Errors
-    /// For a film of fixed layout.
+    /// [`Error::NotSegmented`] for a film of fixed layout, [`Error::PieceOutOfRange`] for a piece
+    /// beyond the end, [`Error::UnknownStorage`]; [`Error::BudgetExhausted`] or
+    /// [`Error::OutOfMemory`] without room for another list of segments, or for a version of the
+    /// table: in that case they did fall out of the window, and their memory comes back later.
     pub fn drop_segments_before(&self, piece: u32) -> Result<()> {
         self.film.known()?;
         let (before, ()) = self.change_layout(|old| Ok((old.dropped_before(piece)?, ())))?;
         // The ends may cross if another call came in between.
-        let gone = before.pieces().start..self.layout().pieces().start;
+        let gone = before.start..self.layout().pieces().start;
         // Pairs with the fence behind the opening of an assembly: it is seen here, or who opened it
         // sees the window. Model: `window_against_snapshot`, a block.
         fence(Ordering::SeqCst);
@@ -213,25 +221,31 @@ impl<R: Reclaim> Storage<R> {
         self.film.demand.grew();
     }
 
-    /// Installs a changed layout, and accounts for its table of segments; the old one, and what
-    /// `change` said.
+    /// Installs a changed layout, and accounts for its table of segments; the pieces of the old
+    /// one, and what `change` said.
     fn change_layout<T>(
         &self,
         change: impl Fn(&Layout) -> Result<(Layout, T)>,
-    ) -> Result<(Arc<Layout>, T)> {
+    ) -> Result<(Range<u32>, T)> {
         let film = &self.film;
         let mut old = film.layout.load_full();
         loop {
-            let (new, said) = change(&old)?;
-            let (before, after) = (old.heap_bytes(), new.heap_bytes());
-            film.shared.reserve_segments(before, after)?;
+            // Both are there at the same time; the new one is longer by one bound at most.
+            let (before, most) = (old.heap_bytes(), old.heap_bytes() + size_of::<u64>());
+            film.shared.reserve_segments(most)?;
+            let give_back = |_: &_| film.shared.release_segments(most, 0);
+            let (new, said) = change(&old).inspect_err(give_back)?;
+            let after = new.heap_bytes();
             let seen = film.layout.compare_and_swap(&old, Arc::new(new));
             if Arc::ptr_eq(&seen, &old) {
-                film.shared.release_segments(before, after);
-                return Ok((old, said));
+                let pieces = old.pieces();
+                drop((seen, old));
+                film.shared.release_segments(before, 0);
+                film.shared.release_segments(most, after);
+                return Ok((pieces, said));
             }
-            // Another change came first: undo the reservation, and again.
-            film.shared.release_segments(after, before);
+            // Another change came first: again from that one.
+            film.shared.release_segments(most, 0);
             old = Guard::into_inner(seen);
         }
     }

@@ -13,7 +13,7 @@ use common::{
     poll_with, present, schemes, sweep, timed_cache,
 };
 use lookbehind::{
-    Cache, Error, Hyaline, Insert, Interval, Progress, Reclaim, StorageOptions, verify_fn,
+    Cache, Error, Hyaline, Insert, Interval, Layout, Progress, Reclaim, StorageOptions, verify_fn,
 };
 use rand::Rng;
 
@@ -356,4 +356,16 @@ fn a_handle_that_outlives_its_cache_gives_its_memory_back() {
         film.get(2).unwrap()
     };
     assert_eq!(held[..], of(2, LEN));
+}
+
+#[test]
+fn a_list_of_segments_is_counted_beside_the_one_that_it_takes_the_place_of() {
+    let cache = cache::<Interval>(MIB);
+    let film = cache.add_storage(Layout::segments()).unwrap();
+    (0..1000).for_each(|piece| assert_eq!(film.append_segment(100), Ok(piece)));
+    let stats = cache.stats();
+    assert!(stats.resident_peak >= stats.resident + 8 * 1000, "{stats:?}");
+    assert_eq!(stats.resident, stats.states.table);
+    film.drop_segments_before(900).unwrap();
+    assert!(cache.stats().resident < stats.resident - 8 * 800);
 }
