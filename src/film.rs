@@ -32,7 +32,7 @@ pub(crate) struct Film<R: Reclaim> {
     pub(crate) demand: Demand,
     pub(crate) assemblies: crate::ingest::Assemblies,
     removed: AtomicBool,
-    /// Removed, and all that was published was evicted.
+    /// Removed, and all that was published was evicted, or is another thread's to evict.
     emptied: AtomicBool,
     pub(crate) ended: AtomicBool,
     /// Where eviction looks next.
@@ -92,7 +92,7 @@ impl<R: Reclaim> Film<R> {
 
     /// Removed, and nothing of it is left to collect.
     pub(crate) fn gone(&self) -> bool {
-        self.emptied.load(Ordering::Relaxed) && !self.table.has_limbo()
+        self.emptied.load(Ordering::Relaxed) && self.present() == 0 && !self.table.has_limbo()
     }
 
     pub(crate) fn ended(&self) -> bool {

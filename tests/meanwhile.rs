@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use common::{KIB, MIB, built, fill, film, layout, of, present, timed_cache};
 use lookbehind::{
-    Cache, Candidate, Clock, Error, Eviction, Held, Insert, Interval, Layout, NextUse, PieceHasher,
-    Policy, Progress, Reason, Result, Storage, StorageOptions, Verifier,
+    Cache, Candidate, Clock, Error, Eviction, Held, Insert, Interval, Layout, NextUse, Observer,
+    PieceHasher, Policy, Progress, Reason, Result, Storage, StorageOptions, Verifier,
 };
 
 const LEN: usize = 16 * KIB;
@@ -48,6 +48,12 @@ impl Policy for Meanwhile {
     fn worth(&self, candidate: &Candidate) -> f64 {
         self.happen(candidate.piece);
         NextUse.worth(candidate)
+    }
+}
+
+impl Observer for Meanwhile {
+    fn evicted(&self, eviction: &Eviction) {
+        self.happen(eviction.piece);
     }
 }
 
@@ -257,4 +263,49 @@ fn a_segment_that_falls_out_while_it_is_judged_does_not_stay() {
     assert_eq!((present(&film), told.load(Ordering::Relaxed)), (vec![], 1));
     fill(&film, 1..3);
     assert_eq!(present(&film), [1, 2]);
+}
+
+#[test]
+fn blocks_that_come_while_their_piece_is_published_leave_nothing_open() {
+    let meanwhile = Meanwhile::default();
+    let cache = built::<Interval>(Cache::builder().observer(meanwhile.clone()), MIB);
+    let film = film(&cache, 100, LEN);
+    fill(&film, 0..20);
+    assert_eq!(film.write(50, 0, &of(50, LEN)), Ok(Progress::Complete));
+    // Full, so that something must go for the version that shows the piece.
+    cache.set_budget(cache.stats().resident).unwrap();
+    let own = film.clone();
+    meanwhile.set(move |_| {
+        assert_eq!(own.abandon(50), Ok(false), "its memory is being published");
+        assert_eq!(own.write(50, 0, &[1; 100]), Ok(Progress::Partial { written: 100 }));
+    });
+    film.commit(50).unwrap();
+    assert!(meanwhile.has_happened());
+    assert_eq!(film.write(50, 100, &[1; 100]), Ok(Progress::Published));
+    assert_eq!(film.get(50).unwrap()[..], of(50, LEN));
+    assert_eq!(film.stats().assembling_pieces, 0);
+    assert_eq!(cache.stats().states.assembling, 0);
+}
+
+#[test]
+fn what_goes_while_its_film_is_removed_under_a_snapshot_comes_back_without_another_removal() {
+    let meanwhile = Meanwhile::default();
+    let cache = built::<Interval>(Cache::builder().observer(meanwhile.clone()), MIB);
+    let (old, other) = (film(&cache, 10, LEN), film(&cache, 100, LEN));
+    fill(&old, 0..2);
+    // With a pass, so that nothing else of this film is to be looked for.
+    assert_eq!(old.evict(1..2), Ok(1));
+    let reader = old.reader();
+    let snapshot = reader.snapshot();
+    let own = old.clone();
+    meanwhile.set(move |_| own.remove().unwrap());
+    assert_eq!(old.evict(0..1), Ok(1));
+    assert!(meanwhile.has_happened());
+    assert_eq!(snapshot.get(0), Some(&of(0, LEN)[..]));
+    drop(snapshot);
+    // Who needs room looks for what has passed; the old film's handles are all still here.
+    let room = cache.stats().budget / SIZE;
+    fill(&other, 0..room as u32);
+    assert!(cache.stats().states.limbo < SIZE, "{:?}", cache.stats().states);
+    drop((reader, old));
 }

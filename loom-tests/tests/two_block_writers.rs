@@ -137,6 +137,30 @@ fn abandoned() {
     });
 }
 
+/// The assembly is dropped while the piece is being committed, and another block comes: it opens
+/// an assembly that stays only if the piece was not published.
+#[test]
+fn abandoned_while_committed() {
+    check("two_block_writers, abandoned while committed", 3, || {
+        let (cache, film) = film::<Specification>(1, StorageOptions::default());
+        assert_eq!(film.write(0, 0, &[1; LEN]), Ok(Progress::Complete));
+        let other = film.clone();
+        let committing = thread::spawn(move || other.commit(0));
+        film.abandon(0).unwrap();
+        let written = film.write(0, 0, &[2; 3]);
+        let committed = committing.join().unwrap();
+        assert_eq!(committed.is_ok(), film.contains(0));
+        if committed.is_ok() {
+            assert_eq!(cache.stats().states.assembling, 0, "nobody can complete it any more");
+            assert_eq!(*film.get(0).unwrap(), [1; LEN]);
+        } else {
+            assert_eq!(written, Ok(Progress::Partial { written: 3 }));
+            assert_eq!(film.abandon(0), Ok(true));
+        }
+        settle(&cache, &film);
+    });
+}
+
 /// What is written of the piece is read beside the writers: the prefix, and a range.
 fn read_beside(read: fn(&Storage<Specification>)) {
     let options = StorageOptions::default().readable_prefix(true);

@@ -162,7 +162,9 @@ impl<R: Reclaim> Film<R> {
         };
         match self.publish(assembly.piece, buffer) {
             Ok(_) => {
-                self.assemblies.close(assembly, memory);
+                // By number: if this one was abandoned meanwhile, blocks that came before the
+                // publication may have opened another.
+                self.assemblies.abandon(assembly.piece, memory);
                 Ok(())
             }
             Err((error, Some(buffer))) => {
