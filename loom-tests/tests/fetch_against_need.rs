@@ -3,7 +3,7 @@
 #![cfg(loom)]
 
 use lookbehind::model::{Epoch, Specification};
-use lookbehind::{Interval, PlayerConfig, Reclaim, Storage, StorageOptions};
+use lookbehind::{Interval, PlayerConfig, Reclaim, Storage, StorageOptions, Wait};
 use loom::thread;
 use loom_tests::{Waiting, check, film, settle};
 
@@ -54,6 +54,24 @@ fn a_wait_by_epochs() {
 #[test]
 fn a_player() {
     check("fetch_against_need, a player", 3, || take_off::<Specification>(player));
+}
+
+/// The cache is aborted, and with it every fetch, though the player's window is still there.
+#[test]
+fn an_abort() {
+    check("fetch_against_need, an abort", 3, || {
+        let (cache, film) = film::<Specification>(1, StorageOptions::default());
+        let player = film.player(PlayerConfig::default()).unwrap();
+        let other = film.clone();
+        let fetcher = thread::spawn(move || other.wanted().try_next());
+        cache.abort(Wait::No);
+        if let Some(fetch) = fetcher.join().unwrap() {
+            assert!(fetch.is_cancelled(), "the cache was aborted");
+        }
+        assert!(film.wanted().try_next().is_none());
+        drop(player);
+        settle(&cache, &film);
+    });
 }
 
 /// Who listens for the cancellation of a fetch is woken by it.

@@ -221,14 +221,15 @@ impl<R: Reclaim> Wanted<R> {
         while let Some(piece) = most_urgent(film) {
             if let Some(flight) = film.demand.take_off(piece) {
                 // Pairs with the fence in `Demand::changed`, by `recheck`: who moved the windows
-                // sees the flight, or it sees the windows below.
+                // sees the flight, or it sees the windows below. For the end of all fetches the
+                // mutex does the same.
                 fence(Ordering::SeqCst);
                 // It may have arrived between the look and the take-off.
                 if film.contains(piece) {
                     film.demand.land_only(piece, &flight);
                     continue;
                 }
-                if !film.needs(piece, &needed_ahead(film)) {
+                if film.usable().is_err() || !film.needs(piece, &needed_ahead(film)) {
                     // Nobody cancels a flight that took off after they looked.
                     flight.cancel();
                 }
