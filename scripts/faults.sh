@@ -169,11 +169,13 @@ for patch in "$PWD"/faults/*.patch; do
         [[ -n $by ]] || { echo "error: $fault is caught by nothing" && missed=$((missed + 1)); }
         continue
     fi
-    if ! patch -d "$tree" -p1 --no-backup-if-mismatch -s -F 0 <"$patch"; then
+    # All of it or nothing.
+    if ! patch -d "$tree" -p1 -F 0 --dry-run -s <"$patch"; then
         echo "error: $patch does not apply any more"
         missed=$((missed + 1))
         continue
     fi
+    patch -d "$tree" -p1 -F 0 -s <"$patch"
     for checker in "${checkers[@]}"; do
         # The words of the line are the checker and its arguments.
         if (cd "$tree" && check "$fault" "$what" $checker) </dev/null; then

@@ -43,6 +43,9 @@ struct Stopped;
 /// Explores every interleaving of `model` with at most `bound` preemptions, or as many as
 /// `LOOM_MAX_PREEMPTIONS` says. With `LOOKBEHIND_LOOM=full` the bound rises from the everyday one
 /// to the full one, for as long as time is left: so each model tells the bound that it reached.
+///
+/// # Panics
+/// If the everyday bound takes too long: then it is one no longer.
 pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync + 'static) {
     let Bound { everyday, full } = bound.into();
     let rises = std::env::var("LOOKBEHIND_LOOM").is_ok_and(|wanted| wanted == "full");
@@ -50,6 +53,8 @@ pub fn check(name: &str, bound: impl Into<Bound>, model: impl Fn() + Send + Sync
     let started = on_processor();
     for bound in everyday..=if rises { full } else { everyday } {
         if !explore(name, bound, started, Arc::clone(&model)) {
+            let asked_for = std::env::var_os("LOOM_MAX_PREEMPTIONS").is_some();
+            assert!(rises || asked_for, "{name}: bound {bound} is too much for every day");
             break;
         }
     }

@@ -115,6 +115,22 @@ fn two_passes() {
     });
 }
 
+/// Who finds a pass under way goes on, and that pass collects for it as well, before it ends.
+#[test]
+fn taken_over() {
+    check("retire_against_snapshot, taken over", 3, || {
+        let film = Film::<Interval>::new(1 << 20, 1);
+        publish(&film, 0, 7);
+        let other = Arc::clone(&film);
+        let other = thread::spawn(move || other.pass());
+        assert!(film.unpublish(0));
+        film.pass();
+        other.join().unwrap();
+        assert_eq!(film.states().limbo, 0, "neither pass has collected it");
+        settle(film);
+    });
+}
+
 /// A snapshot of a window keeps what lies in it, and nothing else: a piece of another leaf gives
 /// its memory back by one pass, whatever the reader does.
 #[test]

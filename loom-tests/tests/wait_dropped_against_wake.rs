@@ -49,3 +49,17 @@ fn alone_by_epochs() {
 fn beside_another() {
     check("wait_dropped_against_wake, beside another wait", 3, || model::<Specification>(true));
 }
+
+/// Another piece arrives, whose arrival takes nothing of this one's list.
+#[test]
+fn beside_another_piece() {
+    check("wait_dropped_against_wake, beside another piece", 3, || {
+        let (cache, film) = film::<Specification>(2, StorageOptions::default());
+        let mut waiting = Waiting::new(film.wait(0));
+        assert!(waiting.poll().is_pending());
+        let dropper = thread::spawn(move || drop(waiting));
+        film.insert(1, &[7; LEN]).unwrap();
+        dropper.join().unwrap();
+        settle(&cache, &film);
+    });
+}

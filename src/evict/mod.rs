@@ -32,7 +32,7 @@ use protect::{Protection, View};
 const SAMPLE: usize = 32;
 /// Times that a caller looks again for memory that other threads are about to give back.
 const PATIENCE: u32 = 3;
-/// Times what it needs, and pieces, that a caller evicts before it gives up.
+/// Times that a caller evicts what it needs before it gives up.
 const ENOUGH: usize = 16;
 
 /// The least valuable piece that was found.

@@ -73,8 +73,8 @@ impl<S: Scheme> Table<S> {
     /// this caller wants collected; if not, the pass is this caller's to make.
     fn is_made_by_another(&self) -> bool {
         // AcqRel: Acquire pairs with W9's Release, so that the pass state comes along; Release, for
-        // the one who is in there takes over what this caller wants collected. Model:
-        // `retire_against_snapshot`, two passes.
+        // the one who is in there takes over what this caller wants collected. Models:
+        // `retire_against_snapshot`, two passes and taken over.
         self.due.fetch_add(1, Ordering::AcqRel) != 0
     }
 
