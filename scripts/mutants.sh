@@ -2,9 +2,9 @@
 # Changes the code in small ways (cargo-mutants), and runs the library's tests on
 # each: what survives is code that no test looks at.
 #
-#   scripts/mutants.sh 3/16 [ARGUMENTS]   the third of sixteen parts (from 0 on); what an
-#                                         earlier run of it has seen caught is left out
-#   scripts/mutants.sh report             all parts together, and who survived
+#   scripts/mutants.sh 3/16 [ARGUMENTS]   the third of sixteen parts (from 0 on), unless it was
+#                                         run to its end on this code before
+#   scripts/mutants.sh report 16          all sixteen parts together, and who survived
 #
 # A survivor that docs/mutants.md does not explain is an error: kill it by a test, or say there why
 # no test can. Which files: .cargo/mutants.toml. Models, schedules and sanitizers are not run here:
@@ -14,22 +14,26 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-parts=$PWD/target/mutants-parts
+# Of this code: what was seen of another says nothing.
+code=$(find src tests Cargo.toml Cargo.lock .cargo/mutants.toml -type f -print0 |
+    LC_ALL=C sort -z | xargs -0 cat | sha256sum | head -c 12)
+parts=$PWD/target/mutants-parts/$code
 
-report() {
-    local caught=0 missed=0 timeout=0 unviable=0 part
-    count() { if [[ -e $1 ]]; then grep -c . "$1" || true; else echo 0; fi; }
-    for part in "$parts"/*/mutants.out; do
-        # A part that was resumed keeps what it saw caught before in a list of its own.
-        caught=$((caught + $(count "$part/caught.txt") + $(count "$part/previously_caught.txt")))
-        timeout=$((timeout + $(count "$part/timeout.txt")))
-        missed=$((missed + $(count "$part/missed.txt")))
-        unviable=$((unviable + $(count "$part/unviable.txt")))
+report() { # parts
+    local caught=0 missed=0 timeout=0 unviable=0 done=0 part
+    for ((part = 0; part < $1; part++)); do
+        local out=$parts/$part-of-$1/mutants.out
+        [[ -e $out/../done ]] || continue
+        done=$((done + 1))
+        caught=$((caught + $(wc -l <"$out/caught.txt")))
+        timeout=$((timeout + $(wc -l <"$out/timeout.txt")))
+        missed=$((missed + $(wc -l <"$out/missed.txt")))
+        unviable=$((unviable + $(wc -l <"$out/unviable.txt")))
     done
     local viable=$((caught + timeout + missed))
-    echo "$viable viable mutants: $caught caught, $timeout without an end, $missed missed; $unviable do not build"
+    echo "$done of $1 parts: $viable viable mutants, $caught caught, $timeout without an end, $missed missed; $unviable do not build"
     ((viable == 0)) || echo "score: $(((caught + timeout) * 1000 / viable)) per mille"
-    unexplained "$parts"/*/mutants.out
+    unexplained "$parts"/*-of-"$1"/mutants.out
 }
 
 # Lists the survivors that docs/mutants.md does not explain. It names them without line and
@@ -50,21 +54,26 @@ unexplained() { # mutants.out...
 }
 
 case ${1:?which part, as 0/16, or report} in
-    report) report ;;
+    report) report "${2:?of how many parts}" ;;
     */*)
-        part=$1
-        shift
-        mkdir -p "$parts/${part//\//-of-}"
-        # 2 and 3 say that mutants were missed, or ran without an end.
-        cargo mutants --no-shuffle --iterate --shard "$part" --output "$parts/${part//\//-of-}" \
-            --profile mutants --timeout 60 --build-timeout 300 --colors never \
-            --cargo-arg=--lib --cargo-arg=--tests \
-            --cargo-arg=--config "--cargo-arg=target.'cfg(all())'.runner=['timeout', '20']" "$@" || (($? == 2 || $? == 3))
-        out=$parts/${part//\//-of-}/mutants.out
-        if [[ ! -s $out/outcomes.json || -z $(cat "$out"/{caught,previously_caught,missed,timeout,unviable}.txt 2>/dev/null) ]]; then
+        part=$parts/${1//\//-of-}
+        if [[ ! -e $part/done ]]; then
+            rm -rf "$part"
+            mkdir -p "$part"
+            # 2 and 3 say that mutants were missed, or ran without an end.
+            cargo mutants --no-shuffle --shard "$1" --output "$part" \
+                --profile mutants --timeout 60 --build-timeout 300 --colors never \
+                --cargo-arg=--lib --cargo-arg=--tests \
+                --cargo-arg=--config "--cargo-arg=target.'cfg(all())'.runner=['timeout', '20']" \
+                "${@:2}" || (($? == 2 || $? == 3))
+            touch "$part/done"
+        fi
+        out=$part/mutants.out
+        if [[ -z $(cat "$out"/{caught,missed,timeout,unviable}.txt) ]]; then
             echo "error: no mutant was made"
             exit 1
         fi
         unexplained "$out"
         ;;
+    *) echo "error: no part $1" >&2 && exit 2 ;;
 esac
