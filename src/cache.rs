@@ -188,7 +188,7 @@ impl<R: Reclaim> Cache<R> {
         shared.reserve_segments(layout.heap_bytes())?;
         let table = shared
             .obtain(&need, || Table::new(memory, domain, pieces))
-            .inspect_err(|_| shared.release_segments(layout.heap_bytes(), 0))?;
+            .inspect_err(|_| shared.release_segments(layout.heap_bytes()))?;
         let changing = lock(&shared.changing);
         let mut slots = shared.directory.load().slots.clone();
         // A slot whose generations are used up stays empty.
@@ -258,7 +258,8 @@ impl<R: Reclaim> Cache<R> {
     /// Evicts until what is resident is within the budget, waiting at most for `time`.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] if handles or snapshots still keep more.
+    /// [`Error::TimedOut`] if handles or snapshots still keep more, or another thread has not
+    /// ended an eviction that the budget of before allowed.
     pub fn shrink(&self, time: Duration) -> Result<()> {
         block_on(self.shrink_async(time))
     }

@@ -284,6 +284,6 @@ impl<R: Reclaim> Drop for Film<R> {
         // First freed, then given back.
         let bytes = self.layout.load().heap_bytes();
         drop(self.layout.swap(Arc::new(Layout::segments())));
-        self.shared.release_segments(bytes, 0);
+        self.shared.release_segments(bytes);
     }
 }

@@ -37,23 +37,31 @@ pub struct Layout {
 #[derive(Clone, Debug)]
 enum Kind {
     Fixed { total: u64, piece_len: u32, pieces: u32 },
-    Segments(Arc<Segments>),
+    Segments(Segments),
 }
 
 /// The segments known at one moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Segments {
     /// The number of the first segment.
     first: u32,
     /// The length of the longest segment, or 0.
     largest: u32,
-    /// Where each segment starts and, last, where the last one ends; hence never empty.
-    bounds: Vec<u64>,
+    /// Where each segment starts and, last, where the last one ends.
+    list: Arc<Vec<u64>>,
+    /// So many of these have been dropped, but the next list is made by the next segment: letting
+    /// segments go needs no memory. Less than the length of the list.
+    dropped: usize,
 }
 
 impl Segments {
+    /// Where each segment starts and, last, where the last one ends; hence never empty.
+    fn bounds(&self) -> &[u64] {
+        self.list.get(self.dropped..).unwrap_or_default()
+    }
+
     fn count(&self) -> usize {
-        self.bounds.len().saturating_sub(1)
+        self.bounds().len().saturating_sub(1)
     }
 
     /// The number of the segment at `index`, which is at most `count()`.
@@ -65,7 +73,7 @@ impl Segments {
 
     /// How many segments start at or before `offset`.
     fn started_by(&self, offset: u64) -> usize {
-        let starts = self.bounds.get(..self.count()).unwrap_or_default();
+        let starts = self.bounds().get(..self.count()).unwrap_or_default();
         starts.partition_point(|&start| start <= offset)
     }
 }
@@ -110,22 +118,29 @@ impl Layout {
     /// ```
     #[must_use]
     pub fn segments() -> Self {
-        Self::of_segments(Segments { first: 0, largest: 0, bounds: vec![0] })
+        Self::of_segments(0, 0, vec![0])
     }
 
-    fn of_segments(segments: Segments) -> Self {
-        Self { kind: Kind::Segments(Arc::new(segments)) }
+    fn of_segments(first: u32, largest: u32, bounds: Vec<u64>) -> Self {
+        let list = Arc::new(bounds);
+        Self { kind: Kind::Segments(Segments { first, largest, list, dropped: 0 }) }
     }
 
-    /// The layout with one more segment of `len` bytes at its end, and the segment's number.
+    /// The layout with one more segment of `len` bytes at its end, and the segment's number. Its
+    /// list is a new one; `reserve` is told of its bytes (see [`heap_bytes`](Self::heap_bytes))
+    /// before it is made.
     ///
     /// # Errors
     ///
     /// [`Error::NotSegmented`] for a fixed layout; [`Error::ZeroLength`] for a segment of no
     /// bytes; [`Error::TooManyPieces`] when 2^16 segments are known, or the numbers are used up;
-    /// [`Error::OffsetOutOfRange`] when the offsets are; [`Error::OutOfMemory`] if the allocator
-    /// refuses.
-    pub(crate) fn appended(&self, len: u32) -> Result<(Self, u32)> {
+    /// [`Error::OffsetOutOfRange`] when the offsets are; what `reserve` says;
+    /// [`Error::OutOfMemory`] if the allocator refuses.
+    pub(crate) fn appended(
+        &self,
+        len: u32,
+        reserve: impl FnOnce(usize) -> Result<()>,
+    ) -> Result<(Self, u32)> {
         let Kind::Segments(old) = &self.kind else {
             return Err(Error::NotSegmented);
         };
@@ -150,22 +165,23 @@ impl Layout {
         let new_end = end
             .checked_add(u64::from(len))
             .ok_or(Error::OffsetOutOfRange { offset: u64::MAX, len: end })?;
-        let mut bounds = room_for(old.bounds.len() + 1)?;
-        bounds.extend_from_slice(&old.bounds);
+        let count = old.bounds().len() + 1;
+        reserve(list_bytes(count))?;
+        let mut bounds = room_for(count)?;
+        bounds.extend_from_slice(old.bounds());
         bounds.push(new_end);
-        let layout =
-            Self::of_segments(Segments { first: old.first, largest: old.largest.max(len), bounds });
-        Ok((layout, number))
+        Ok((Self::of_segments(old.first, old.largest.max(len), bounds), number))
     }
 
     /// The layout without the segments before `piece`, which becomes the first. What has been
     /// dropped before stays dropped: an earlier `piece` changes nothing. The end of the range
-    /// drops all segments, and the next one goes on with the same numbers and offsets.
+    /// drops all segments, and the next one goes on with the same numbers and offsets. The list
+    /// is shared with this layout.
     ///
     /// # Errors
     ///
     /// [`Error::NotSegmented`] for a fixed layout; [`Error::PieceOutOfRange`] for a `piece`
-    /// beyond the end; [`Error::OutOfMemory`] if the allocator refuses.
+    /// beyond the end.
     pub(crate) fn dropped_before(&self, piece: u32) -> Result<Self> {
         let Kind::Segments(old) = &self.kind else {
             return Err(Error::NotSegmented);
@@ -174,21 +190,17 @@ impl Layout {
         if piece <= known.start {
             return Ok(self.clone());
         }
+        let gone = (piece - known.start) as usize;
         let kept = old
-            .bounds
-            .get((piece - known.start) as usize..)
+            .bounds()
+            .get(gone..)
             .filter(|kept| !kept.is_empty())
             .ok_or(Error::PieceOutOfRange { piece, first: known.start, end: known.end })?;
-        let mut bounds = room_for(kept.len())?;
-        bounds.extend_from_slice(kept);
         let lengths = kept.windows(2).map(|pair| pair[1] - pair[0]);
-        let largest = lengths.max().unwrap_or(0);
-        Ok(Self::of_segments(Segments {
-            first: piece,
-            // Every segment was appended with a length of 32 bits.
-            largest: u32::try_from(largest).unwrap_or(u32::MAX),
-            bounds,
-        }))
+        // Every segment was appended with a length of 32 bits.
+        let largest = u32::try_from(lengths.max().unwrap_or(0)).unwrap_or(u32::MAX);
+        let (list, dropped) = (Arc::clone(&old.list), old.dropped + gone);
+        Ok(Self { kind: Kind::Segments(Segments { first: piece, largest, list, dropped }) })
     }
 
     /// Whether this is a list of segments rather than pieces of equal size.
@@ -211,7 +223,7 @@ impl Layout {
     pub fn start_offset(&self) -> u64 {
         match &self.kind {
             Kind::Fixed { .. } => 0,
-            Kind::Segments(list) => list.bounds.first().copied().unwrap_or(0),
+            Kind::Segments(list) => list.bounds().first().copied().unwrap_or(0),
         }
     }
 
@@ -221,7 +233,7 @@ impl Layout {
     pub fn total_len(&self) -> u64 {
         match &self.kind {
             Kind::Fixed { total, .. } => *total,
-            Kind::Segments(list) => list.bounds.last().copied().unwrap_or(0),
+            Kind::Segments(list) => list.bounds().last().copied().unwrap_or(0),
         }
     }
 
@@ -258,7 +270,7 @@ impl Layout {
             }
             Kind::Segments(list) => {
                 let index = list.started_by(offset).checked_sub(1)?;
-                (list.number(index), offset - list.bounds.get(index)?)
+                (list.number(index), offset - list.bounds().get(index)?)
             }
         };
         Some((piece, u32::try_from(within).ok()?))
@@ -278,8 +290,8 @@ impl Layout {
             }
             Kind::Segments(list) => {
                 let index = piece.checked_sub(list.first)? as usize;
-                let end = *list.bounds.get(index.checked_add(1)?)?;
-                Some(*list.bounds.get(index)?..end)
+                let end = *list.bounds().get(index.checked_add(1)?)?;
+                Some(*list.bounds().get(index)?..end)
             }
         }
     }
@@ -319,19 +331,21 @@ impl Layout {
     }
 
     /// The memory that the list of segments takes beside the value itself, in bytes; clones
-    /// share it. 0 for a fixed layout.
+    /// share it. Segments that were dropped are in it until the next one is appended. 0 for a
+    /// fixed layout.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match &self.kind {
             Kind::Fixed { .. } => 0,
-            Kind::Segments(list) => {
-                // The two counters of the Arc come on top of what they count.
-                2 * size_of::<usize>()
-                    + size_of::<Segments>()
-                    + list.bounds.capacity() * size_of::<u64>()
-            }
+            Kind::Segments(list) => list_bytes(list.list.capacity()),
         }
     }
+}
+
+/// The memory of a list of so many bounds, in bytes.
+fn list_bytes(count: usize) -> usize {
+    // The two counters of the Arc come on top of what they count.
+    2 * size_of::<usize>() + size_of::<Vec<u64>>() + count * size_of::<u64>()
 }
 
 /// An empty vector with room for `count` bounds.

@@ -164,6 +164,10 @@ impl<R: Reclaim> Shared<R> {
             if budget.settle() {
                 return true;
             }
+            if !budget.over() {
+                // Another thread gave the rest back, or is evicting by what bound before.
+                return budget.settle();
+            }
             if self.memory.take_back_returned() || self.memory.free_one_pooled() {
                 continue;
             }
@@ -171,8 +175,7 @@ impl<R: Reclaim> Shared<R> {
             self.pass_all();
             let over = budget.resident().saturating_sub(budget.room_for_data());
             if over == 0 {
-                // Another thread gave the rest back, or is evicting by what bound before.
-                return budget.settle();
+                continue;
             }
             // What is on its way need not be evicted for.
             let coming = budget.state(State::Limbo) + budget.state(State::Held);
@@ -232,10 +235,9 @@ impl<R: Reclaim> Shared<R> {
     }
 
     /// Gives back what it does not take any more.
-    pub(crate) fn release_segments(&self, before: usize, after: usize) {
-        let bytes = rounded(before).saturating_sub(rounded(after));
+    pub(crate) fn release_segments(&self, bytes: usize) {
         if bytes > 0 {
-            self.memory.release_node(bytes);
+            self.memory.release_node(rounded(bytes));
         }
     }
 }

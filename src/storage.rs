@@ -1,5 +1,6 @@
 //! One film: the handle that users have, and what stands behind it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -123,8 +124,8 @@ pub struct LookbehindStats {
 
 /// A handle on one film. Clones share it; it is `Send` and `Sync`.
 ///
-/// Methods that write never wait unless their name says so. After [`remove`](Self::remove)
-/// whatever can fail fails with [`Error::UnknownStorage`], and the others find nothing there;
+/// Methods that write never wait unless their name says so. After [`remove`](Self::remove) what
+/// writes or gets pieces fails with [`Error::UnknownStorage`], and waits with [`Error::Removed`];
 /// after [`Cache::abort`](crate::Cache::abort), writes and waits fail with [`Error::Aborted`],
 /// and what is present stays readable.
 pub struct Storage<R: Reclaim = Interval> {
@@ -174,14 +175,14 @@ impl<R: Reclaim> Storage<R> {
     pub fn append_segment(&self, len: u32) -> Result<u32> {
         self.film.usable()?;
         self.film.shared.check_piece_len(len)?;
-        let (_, piece) = self.change_layout(|old| old.appended(len))?;
+        let (_, piece) = self.change_layout(|old, reserve| old.appended(len, reserve))?;
         self.film.demand.grew();
         self.film.demand.changed();
         if let Some(window) = self.film.options.window {
             let oldest = (piece + 1).saturating_sub(window);
             if oldest > self.layout().pieces().start {
-                // The new segment is there, whatever comes of this: without memory for the change
-                // the old ones go with the next one, or first when room is needed.
+                // The new segment is there, whatever comes of this: without memory for a version
+                // the old pieces go with the next one, or first when room is needed.
                 let _ = self.drop_segments_before(oldest);
             }
         }
@@ -194,11 +195,11 @@ impl<R: Reclaim> Storage<R> {
     /// # Errors
     /// [`Error::NotSegmented`] for a film of fixed layout, [`Error::PieceOutOfRange`] for a piece
     /// beyond the end, [`Error::UnknownStorage`]; [`Error::BudgetExhausted`] or
-    /// [`Error::OutOfMemory`] without room for another list of segments, or for a version of the
-    /// table: in that case they did fall out of the window, and their memory comes back later.
+    /// [`Error::OutOfMemory`] without room for a version of the table: the segments did fall out
+    /// of the window, but the memory of their pieces comes back later.
     pub fn drop_segments_before(&self, piece: u32) -> Result<()> {
         self.film.known()?;
-        let (before, ()) = self.change_layout(|old| Ok((old.dropped_before(piece)?, ())))?;
+        let (before, ()) = self.change_layout(|old, _| Ok((old.dropped_before(piece)?, ())))?;
         // The ends may cross if another call came in between.
         let gone = before.start..self.layout().pieces().start;
         // Pairs with the fence behind the opening of an assembly: it is seen here, or who opened it
@@ -221,31 +222,34 @@ impl<R: Reclaim> Storage<R> {
         self.film.demand.grew();
     }
 
-    /// Installs a changed layout, and accounts for its table of segments; the pieces of the old
-    /// one, and what `change` said.
+    /// Installs a changed layout; the pieces of the old one, and what `change` said. A new list of
+    /// segments is reserved by the function that `change` is given; the old one goes then.
     fn change_layout<T>(
         &self,
-        change: impl Fn(&Layout) -> Result<(Layout, T)>,
+        change: impl Fn(&Layout, &dyn Fn(usize) -> Result<()>) -> Result<(Layout, T)>,
     ) -> Result<(Range<u32>, T)> {
         let film = &self.film;
         let mut old = film.layout.load_full();
         loop {
-            // Both are there at the same time; the new one is longer by one bound at most.
-            let (before, most) = (old.heap_bytes(), old.heap_bytes() + size_of::<u64>());
-            film.shared.reserve_segments(most)?;
-            let give_back = |_: &_| film.shared.release_segments(most, 0);
-            let (new, said) = change(&old).inspect_err(give_back)?;
-            let after = new.heap_bytes();
+            let reserved = Cell::new(0);
+            let reserve = |bytes| {
+                film.shared.reserve_segments(bytes)?;
+                reserved.set(bytes);
+                Ok(())
+            };
+            let (new, said) = change(&old, &reserve)
+                .inspect_err(|_| film.shared.release_segments(reserved.get()))?;
             let seen = film.layout.compare_and_swap(&old, Arc::new(new));
             if Arc::ptr_eq(&seen, &old) {
-                let pieces = old.pieces();
+                let (pieces, bytes) = (old.pieces(), old.heap_bytes());
                 drop((seen, old));
-                film.shared.release_segments(before, 0);
-                film.shared.release_segments(most, after);
+                if reserved.get() > 0 {
+                    film.shared.release_segments(bytes);
+                }
                 return Ok((pieces, said));
             }
             // Another change came first: again from that one.
-            film.shared.release_segments(most, 0);
+            film.shared.release_segments(reserved.get());
             old = Guard::into_inner(seen);
         }
     }

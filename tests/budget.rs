@@ -366,6 +366,15 @@ fn a_list_of_segments_is_counted_beside_the_one_that_it_takes_the_place_of() {
     let stats = cache.stats();
     assert!(stats.resident_peak >= stats.resident + 8 * 1000, "{stats:?}");
     assert_eq!(stats.resident, stats.states.table);
-    film.drop_segments_before(900).unwrap();
-    assert!(cache.stats().resident < stats.resident - 8 * 800);
+    // Letting them go needs no memory, and the next list is shorter.
+    let refused = cache.set_budget(16 * KIB as u64).unwrap_err();
+    let Error::BudgetTooSmall { least, .. } = refused else { panic!("{refused}") };
+    cache.set_budget(least + stats.resident + KIB as u64).unwrap();
+    let refused = film.append_segment(100).unwrap_err();
+    assert!(matches!(refused, Error::BudgetExhausted { .. }), "{refused}");
+    film.drop_segments_before(990).unwrap();
+    assert_eq!(film.layout().pieces(), 990..1000);
+    assert_eq!(cache.stats().resident, stats.resident);
+    assert_eq!(film.append_segment(100), Ok(1000));
+    assert!(cache.stats().resident < stats.resident - 8 * 900);
 }

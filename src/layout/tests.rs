@@ -4,10 +4,16 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 
+/// There is room for every list.
+fn granted(_: usize) -> Result<()> {
+    Ok(())
+}
+
 /// A layout of these segments.
 fn segments(lens: &[u32]) -> Layout {
-    lens.iter()
-        .fold(Layout::segments(), |layout, &len| layout.appended(len).expect("a good segment").0)
+    lens.iter().fold(Layout::segments(), |layout, &len| {
+        layout.appended(len, granted).expect("a good segment").0
+    })
 }
 
 /// Compares every method with the lengths of the pieces from number `first`, offset `start` on.
@@ -77,7 +83,7 @@ fn any_history_of_segments_agrees_with_the_list_of_its_lengths() {
         for _ in 0..25 {
             if rng.random_ratio(2, 3) {
                 let len = rng.random_range(1..9);
-                let (next, number) = layout.appended(len).expect("room");
+                let (next, number) = layout.appended(len, granted).expect("room");
                 assert_eq!(number, first + lens.len() as u32);
                 lens.push(len);
                 layout = next;
@@ -96,7 +102,7 @@ fn any_history_of_segments_agrees_with_the_list_of_its_lengths() {
 fn lengths_of_zero_are_refused() {
     assert_eq!(Layout::fixed(0, 1).unwrap_err(), Error::ZeroLength);
     assert_eq!(Layout::fixed(1, 0).unwrap_err(), Error::ZeroPieceLength);
-    let none = Layout::segments().appended(0);
+    let none = Layout::segments().appended(0, granted);
     assert_eq!(none.unwrap_err(), Error::ZeroLength);
 }
 
@@ -125,33 +131,29 @@ fn the_largest_lengths_do_not_overflow() {
 
 #[test]
 fn numbers_and_offsets_that_are_used_up_are_an_error() {
-    let near = |first, end| Layout::of_segments(Segments { first, largest: 0, bounds: vec![end] });
-    let (layout, number) = near(u32::MAX - 1, 0).appended(1).unwrap();
+    let near = |first, end| Layout::of_segments(first, 0, vec![end]);
+    let (layout, number) = near(u32::MAX - 1, 0).appended(1, granted).unwrap();
     assert_eq!(number, u32::MAX - 1);
     assert_eq!(layout.byte_range(u32::MAX), None);
-    let refused = layout.appended(1).unwrap_err();
+    let refused = layout.appended(1, granted).unwrap_err();
     assert!(matches!(refused, Error::TooManyPieces { .. }), "{refused}");
 
-    let (layout, _) = near(0, u64::MAX - 3).appended(3).unwrap();
+    let (layout, _) = near(0, u64::MAX - 3).appended(3, granted).unwrap();
     assert_eq!(layout.piece_at(u64::MAX - 1), Some((0, 2)));
     assert_eq!(layout.piece_at(u64::MAX), None);
     assert_eq!(layout.pieces_of(0..u64::MAX), 0..1);
-    let refused = layout.appended(1).unwrap_err();
+    let refused = layout.appended(1, granted).unwrap_err();
     assert!(matches!(refused, Error::OffsetOutOfRange { .. }), "{refused}");
 }
 
 #[test]
 fn a_full_window_takes_a_segment_again_once_one_has_fallen_out() {
-    let full = Layout::of_segments(Segments {
-        first: 7,
-        largest: 1,
-        bounds: (0..=MAX_SEGMENTS as u64).collect(),
-    });
+    let full = Layout::of_segments(7, 1, (0..=MAX_SEGMENTS as u64).collect());
     assert_eq!(
-        full.appended(1).unwrap_err(),
+        full.appended(1, granted).unwrap_err(),
         Error::TooManyPieces { pieces: 65_537, limit: 65_536 }
     );
-    let (layout, number) = full.dropped_before(8).unwrap().appended(5).unwrap();
+    let (layout, number) = full.dropped_before(8).unwrap().appended(5, granted).unwrap();
     assert_eq!(layout.pieces(), 8..7 + 65_537);
     assert_eq!(number, 7 + 65_536);
     assert_eq!(layout.largest_piece(), 5);
@@ -174,7 +176,7 @@ fn dropping_goes_forward_only_and_not_beyond_the_end() {
 #[test]
 fn a_fixed_layout_has_no_segments_to_append_or_drop() {
     let layout = Layout::fixed(4, 4).unwrap();
-    assert_eq!(layout.appended(1).unwrap_err(), Error::NotSegmented);
+    assert_eq!(layout.appended(1, granted).unwrap_err(), Error::NotSegmented);
     assert_eq!(layout.dropped_before(0).unwrap_err(), Error::NotSegmented);
     assert!(!layout.is_segmented());
 }
@@ -184,4 +186,17 @@ fn only_a_list_of_segments_takes_memory_and_each_segment_counts() {
     assert_eq!(Layout::fixed(4, 4).unwrap().heap_bytes(), 0);
     let (one, three) = (segments(&[1]), segments(&[1, 1, 1]));
     assert!(three.heap_bytes() >= one.heap_bytes() + 2 * size_of::<u64>());
+    // What was dropped is in the list until the next segment, which has room reserved for its own.
+    let two = three.dropped_before(2).unwrap();
+    assert_eq!(two.heap_bytes(), three.heap_bytes());
+    let asked = std::cell::Cell::new(0);
+    let reserve = |bytes| {
+        asked.set(bytes);
+        Ok(())
+    };
+    let (next, _) = two.appended(1, reserve).unwrap();
+    assert_eq!(next.heap_bytes(), asked.get());
+    assert_eq!(next.heap_bytes() + size_of::<u64>(), three.heap_bytes());
+    let refused = two.appended(1, |_| Err(Error::Aborted));
+    assert_eq!(refused.unwrap_err(), Error::Aborted);
 }
