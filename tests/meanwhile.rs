@@ -309,3 +309,27 @@ fn what_goes_while_its_film_is_removed_under_a_snapshot_comes_back_without_anoth
     assert!(cache.stats().states.limbo < SIZE, "{:?}", cache.stats().states);
     drop((reader, old));
 }
+
+/// Evicts the piece that was waited for, and begins to write it anew.
+struct Anew(Storage);
+
+impl Wake for Anew {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.0.evict(0..1), Ok(1));
+        let block = self.0.write(0, 0, &of(0, LEN)[..100]);
+        assert_eq!(block, Ok(Progress::Partial { written: 100 }));
+    }
+}
+
+#[test]
+fn what_is_written_anew_when_the_piece_is_gone_again_is_not_dropped_with_the_old() {
+    let cache = common::cache::<Interval>(MIB);
+    let film = film(&cache, 4, LEN);
+    let mut waiting = Box::pin(film.wait(0));
+    let waker = Waker::from(Arc::new(Anew(film.clone())));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(film.insert(0, &of(0, LEN)), Ok(Insert::Published));
+    assert!(!film.contains(0));
+    let rest = film.write(0, 100, &of(0, LEN)[100..]);
+    assert_eq!(rest, Ok(Progress::Complete), "the first block is still there");
+}

@@ -17,7 +17,7 @@ use assembly::Assembly;
 
 /// The open assemblies of one storage.
 ///
-/// Bound of the mutex: a map operation. Where nothing is open nobody takes it but removal, so
+/// Bound of the mutex: a map operation, and a look whether the piece is published. Where nothing is open nobody takes it but removal, so
 /// that publishing whole pieces and making room stay lock-free. The count is changed under the
 /// mutex; a look at it that is ordered after an opening sees that one, or what came of it.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl Assemblies {
     }
 
     /// Adds one unless there is one for its piece; the one that is in the map now. The caller
-    /// must look again whether the piece was published meanwhile: see `abandon`.
+    /// must look again whether the piece was published meanwhile: see the fence.
     fn open(&self, new: Assembly) -> (Arc<Assembly>, bool) {
         let new = Arc::new(new);
         #[cfg(feature = "validate")]
@@ -68,8 +68,8 @@ impl Assemblies {
         map.insert(new.piece, Arc::clone(&new));
         self.count.store(map.len(), Ordering::Relaxed);
         drop(map);
-        // Pairs with the fence in `Waits::end`, which stands between a publication and `abandon`:
-        // who published the piece sees the assembly there, or who opened it finds the piece
+        // Pairs with the fence in `Waits::end`, which stands between a publication and the look for
+        // an assembly: who published the piece sees the assembly there, or who opened it finds the piece
         // published. Model: `blocks_against_insert`. Also with the one in `drop_segments_before`.
         // The announcements of the schemes that ship have a fence of their own, but the contract
         // promises none.
@@ -79,14 +79,26 @@ impl Assemblies {
 
     /// Takes this one out, unless somebody else did; its part of the half is free again.
     fn close(&self, assembly: &Arc<Assembly>, memory: &Memory) -> bool {
-        let mut map = lock(&self.open);
-        let here = map.get(&assembly.piece).is_some_and(|open| Arc::ptr_eq(open, assembly));
-        if here {
-            map.remove(&assembly.piece);
-            self.count.store(map.len(), Ordering::Relaxed);
-            memory.budget.close_assembly(assembly.size());
+        let this = |open: &Arc<Assembly>| Arc::ptr_eq(open, assembly);
+        self.take_if(assembly.piece, memory, this).is_some()
+    }
+
+    /// Takes the assembly of that piece out if it is the right one, by a look under the mutex.
+    fn take_if(
+        &self,
+        piece: u32,
+        memory: &Memory,
+        right: impl FnOnce(&Arc<Assembly>) -> bool,
+    ) -> Option<Arc<Assembly>> {
+        if self.count() == 0 {
+            return None;
         }
-        here
+        let mut map = lock(&self.open);
+        let open = map.get(&piece).filter(|open| right(open))?;
+        memory.budget.close_assembly(open.size());
+        let taken = map.remove(&piece);
+        self.count.store(map.len(), Ordering::Relaxed);
+        taken
     }
 
     /// Drops the assembly of that piece: it is retired like a piece, for somebody may be reading

@@ -143,6 +143,15 @@ impl<R: Reclaim> Film<R> {
         Ok(open)
     }
 
+    /// Drops an assembly of the piece that was just published: nobody can complete it any more.
+    /// Not if the piece is gone again, for then somebody may be writing it anew.
+    fn abandon_if_shown(&self, piece: u32) {
+        let memory = &self.shared.memory;
+        if let Some(open) = self.assemblies.take_if(piece, memory, |_| self.contains(piece)) {
+            open.drop_buffer();
+        }
+    }
+
     /// Judges a complete assembly, if there is a verifier, and publishes it.
     fn finish(&self, assembly: &Arc<Assembly>) -> Result<()> {
         let memory = &self.shared.memory;
@@ -161,10 +170,12 @@ impl<R: Reclaim> Film<R> {
             return if self.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) };
         };
         match self.publish(assembly.piece, buffer) {
-            Ok(_) => {
-                // By number: if this one was abandoned meanwhile, blocks that came before the
-                // publication may have opened another.
-                self.assemblies.abandon(assembly.piece, memory);
+            Ok(insert) => {
+                self.assemblies.close(assembly, memory);
+                if insert == Insert::Published {
+                    // If this one was abandoned meanwhile, blocks may have opened another.
+                    self.abandon_if_shown(assembly.piece);
+                }
                 Ok(())
             }
             Err((error, Some(buffer))) => {
@@ -370,9 +381,11 @@ impl<R: Reclaim> Storage<R> {
             buffer.into_iter().for_each(Buffer::drop_quietly);
             error
         };
-        film.publish(piece, buffer).map_err(failed).inspect(|_| {
+        let inserted = film.publish(piece, buffer).map_err(failed)?;
+        if inserted == Insert::Published {
             // Blocks of it may have been arriving as well.
-            film.assemblies.abandon(piece, &film.shared.memory);
-        })
+            film.abandon_if_shown(piece);
+        }
+        Ok(inserted)
     }
 }
