@@ -175,7 +175,7 @@ for patch in "$PWD"/faults/*.patch; do
         missed=$((missed + 1))
         continue
     fi
-    patch -d "$tree" -p1 -F 0 -s <"$patch"
+    patch -d "$tree" -p1 -F 0 --no-backup-if-mismatch -s <"$patch"
     for checker in "${checkers[@]}"; do
         # The words of the line are the checker and its arguments.
         if (cd "$tree" && check "$fault" "$what" $checker) </dev/null; then

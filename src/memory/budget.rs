@@ -105,7 +105,8 @@ impl Budget {
 
     /// Lowers the ceiling to what is resident, and what evictions need beside it; to the limit
     /// once data is back below its headroom. Whether it is, and no eviction goes by an older
-    /// ceiling any more: from then on nothing comes above the limit.
+    /// ceiling any more: from then on nothing comes above the limit, unless a call changes it
+    /// just now.
     pub(crate) fn settle(&self) -> bool {
         // Acquire: pairs with the Release in `set_limit`, so that the ledger below is of that
         // limit or a later one. What is lowered is the ceiling that was seen here: one that was
@@ -330,8 +331,12 @@ mod tests {
         assert!(!budget.settle());
         assert!(budget.reserve_to_evict(128, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
+        // At the limit, with what evictions need: not down yet.
+        budget.release(256, State::Assembling);
+        assert_eq!(budget.resident(), 512);
+        assert!(!budget.settle());
         // Once down, the limit is all there is.
-        budget.release(512, State::Assembling);
+        budget.release(256, State::Assembling);
         assert!(budget.settle());
         assert!(budget.reserve_to_evict(256, State::Table));
         assert!(!budget.reserve_to_evict(128, State::Table));
