@@ -66,5 +66,5 @@ fn one_insert_by_epochs() {
 
 #[test]
 fn two_inserts() {
-    check("set_budget_against_insert, two inserts", (0, 2), || model::<Specification>(2));
+    check("set_budget_against_insert, two inserts", (1, 2), || model::<Specification>(2));
 }
