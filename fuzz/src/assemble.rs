@@ -297,12 +297,16 @@ impl World {
         if !self.approves(piece, &open.bytes) {
             assert_eq!(result, Err(Error::VerifyFailed { piece }));
             self.open.remove(&piece);
+        } else if result == Err(Error::NotOpen { piece }) {
+            // So old that its own search for room dropped it, and found none: see below.
         } else if !self.refused(&result) {
             assert_eq!(result, Ok(()));
             if let Some(open) = self.open.remove(&piece) {
                 self.published.insert(piece, open.bytes);
             }
         }
+        // The version needs room, too.
+        self.dropped(piece);
     }
 
     fn insert(&mut self, input: &mut Input, piece: u32) {
