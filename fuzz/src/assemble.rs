@@ -246,7 +246,9 @@ impl World {
         }
         if !was_open {
             self.dropped(piece);
-            if self.refused(&result) {
+            // A piece that comes in one block stays complete if there is no room for its version.
+            let complete = block.len() == len && self.judge != Judge::Nobody;
+            if self.refused(&result) && !(complete && self.film.arriving(piece).is_some()) {
                 assert!(self.film.arriving(piece).is_none());
                 return;
             }
