@@ -12,10 +12,11 @@ use crate::evict::Need;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, State};
 pub use crate::read::held::Held;
+use crate::retire::batches::{Batches, Flag};
 pub use crate::retire::{Epoch, Interval, Reclaim, Specification};
-use crate::retire::{Lane, Line, Span};
+use crate::retire::{Lane, Line, List, Record, Span};
 use crate::table::publish::{Domain, Published, Table};
-use crate::table::version::{RootRef, leaf_of};
+use crate::table::version::{LEAF, LeafRef, RootRef, leaf_of};
 
 /// Bytes in every piece of a model.
 pub const LEN: usize = 4;
@@ -332,6 +333,55 @@ impl Thing {
 impl Default for Thing {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A leaf that was unpublished, waiting for a library of epochs to say that its time has come.
+pub struct Grace {
+    memory: Arc<Memory>,
+    batches: Batches,
+}
+
+/// The last snapshot that shows the leaf, and what the library does when it has ended.
+pub struct Last {
+    leaf: LeafRef,
+    flag: Flag,
+}
+
+impl Grace {
+    pub fn new() -> (Self, Last) {
+        let (memory, mut batches) = (Memory::new(1 << 20), Batches::default());
+        let leaf = LeafRef::allocate(&memory, LEAF, Purpose::Publish).expect("room for a leaf");
+        let mut list = List::default();
+        // SAFETY: the leaf is owned here alone, and handed over once.
+        unsafe {
+            leaf.copy(None, 0, 1);
+            list.push(Record::Leaf(leaf));
+            batches.add(list);
+        }
+        let flag = batches.start().expect("something waits");
+        (Self { memory, batches }, Last { leaf, flag })
+    }
+
+    /// A pass; whether it freed the leaf.
+    pub fn pass(&mut self) -> bool {
+        let Self { memory, batches } = self;
+        // SAFETY: the one reclaimer; whatever it frees is a leaf.
+        unsafe {
+            batches.take_passed(&mut |record| {
+                if let Record::Leaf(leaf) = record {
+                    leaf.free(memory);
+                }
+            })
+        }
+    }
+}
+
+impl Last {
+    pub fn ends(self) {
+        // SAFETY: shown until the flag is raised.
+        unsafe { self.leaf.head() }.canary.sing();
+        self.flag.raise();
     }
 }
 

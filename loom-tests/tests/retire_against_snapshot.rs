@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lookbehind::model::{Epoch, Film, LEN, Reader, Reclaim, Shown, Snapshot};
+use lookbehind::model::{Epoch, Film, Grace, LEN, Reader, Reclaim, Shown, Snapshot};
 use lookbehind::{Interval, States};
 use loom::thread;
 use loom_tests::check;
@@ -112,6 +112,20 @@ fn two_passes() {
         reader.join().unwrap();
         other.join().unwrap();
         settle(film);
+    });
+}
+
+/// A library of epochs says by a flag, on whatever thread, that the last snapshot has ended: the
+/// pass that finds it raised comes after that snapshot's last look. What fences the libraries
+/// have of their own is left out here.
+#[test]
+fn by_a_flag() {
+    check("retire_against_snapshot, by a flag", 3, || {
+        let (mut grace, last) = Grace::new();
+        let library = thread::spawn(move || last.ends());
+        let freed = grace.pass();
+        library.join().unwrap();
+        assert_eq!(grace.pass(), !freed);
     });
 }
 

@@ -14,9 +14,10 @@ use crate::sync::{AtomicBool, Ordering};
 pub(crate) struct Flag(Arc<AtomicBool>);
 
 impl Flag {
-    pub(super) fn raise(&self) {
+    pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `Batches::take_passed`, so that every snapshot's
-        // last look, which the library orders before the flag, comes before the free.
+        // last look, which the library orders before the flag, comes before the free. Model:
+        // `retire_against_snapshot`, by a flag.
         self.0.store(true, Ordering::Release);
     }
 }
@@ -32,13 +33,13 @@ pub(crate) struct Batches {
 impl Batches {
     /// # Safety
     /// As for [`super::Scheme::collect`].
-    pub(super) unsafe fn add(&mut self, mut fresh: List) {
+    pub(crate) unsafe fn add(&mut self, mut fresh: List) {
         // SAFETY: the caller's contract.
         unsafe { fresh.drain(|record| self.next.push(record)) };
     }
 
     /// The flag to be deferred for what came since, if nothing else is waiting.
-    pub(super) fn start(&mut self) -> Option<Flag> {
+    pub(crate) fn start(&mut self) -> Option<Flag> {
         if self.waiting.is_some() || self.next.is_empty() {
             return None;
         }
@@ -59,7 +60,7 @@ impl Batches {
     ///
     /// # Safety
     /// As for [`super::Scheme::collect`].
-    pub(super) unsafe fn take_passed(&mut self, free: &mut dyn FnMut(Record)) -> bool {
+    pub(crate) unsafe fn take_passed(&mut self, free: &mut dyn FnMut(Record)) -> bool {
         // Acquire: pairs with `Flag::raise`.
         let passed = self.waiting.take_if(|(flag, ..)| flag.0.load(Ordering::Acquire));
         if let Some((_, mut list, _)) = passed {

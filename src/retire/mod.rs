@@ -11,7 +11,7 @@
 //! Lists of retired nodes are threaded through the nodes ([`Link`]), so that a pass allocates
 //! nothing: it runs when memory is short. (Epoch and Hyaline keep a small queue of flags.)
 
-mod batches;
+pub(crate) mod batches;
 mod epoch;
 mod hyaline;
 mod interval;
