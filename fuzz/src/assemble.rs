@@ -433,7 +433,7 @@ impl World {
                 assert_eq!((states.limbo, states.pooled), (0, 0), "{result:?}");
                 // What is published is pinned.
                 let pinned = !self.handles.is_empty() || !self.prefixes.is_empty();
-                let fits = needed + self.cache.headroom() <= *budget;
+                let fits = needed + self.cache.headroom() < *budget;
                 assert!(states.published == 0 || pinned || !fits, "{result:?}");
                 true
             }
