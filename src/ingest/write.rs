@@ -80,6 +80,7 @@ impl<R: Reclaim> Film<R> {
             Published::Done(held) => {
                 self.shared.published.add(1);
                 self.waits.published(&held);
+                self.abandon_if_shown(piece);
                 self.demand.arrived(piece);
                 // The segment may have fallen out of the window since the caller looked.
                 self.evict_range(piece..self.layout().pieces().start, Reason::Window).ok();
@@ -143,8 +144,9 @@ impl<R: Reclaim> Film<R> {
         Ok(open)
     }
 
-    /// Drops an assembly of the piece that was just published: nobody can complete it any more.
-    /// Not if the piece is gone again, for then somebody may be writing it anew.
+    /// Drops what is open of the piece that was just published, whoever opened it: nobody can
+    /// complete it any more. Not if the piece is gone again, for then somebody may be writing it
+    /// anew.
     fn abandon_if_shown(&self, piece: u32) {
         let memory = &self.shared.memory;
         if let Some(open) = self.assemblies.take_if(piece, memory, |_| self.contains(piece)) {
@@ -170,12 +172,8 @@ impl<R: Reclaim> Film<R> {
             return if self.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) };
         };
         match self.publish(assembly.piece, buffer) {
-            Ok(insert) => {
+            Ok(_) => {
                 self.assemblies.close(assembly, memory);
-                if insert == Insert::Published {
-                    // If this one was abandoned meanwhile, blocks may have opened another.
-                    self.abandon_if_shown(assembly.piece);
-                }
                 Ok(())
             }
             Err((error, Some(buffer))) => {
@@ -381,11 +379,6 @@ impl<R: Reclaim> Storage<R> {
             buffer.into_iter().for_each(Buffer::drop_quietly);
             error
         };
-        let inserted = film.publish(piece, buffer).map_err(failed)?;
-        if inserted == Insert::Published {
-            // Blocks of it may have been arriving as well.
-            film.abandon_if_shown(piece);
-        }
-        Ok(inserted)
+        film.publish(piece, buffer).map_err(failed)
     }
 }
