@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use common::{KIB, MIB, built, fill, film, layout, of, present, timed_cache};
+use common::{KIB, MIB, built, fill, film, layout, of, pinned, present, timed_cache};
 use lookbehind::{
-    Cache, Candidate, Clock, Error, Eviction, Held, Insert, Interval, Layout, NextUse, Observer,
+    Cache, Candidate, Clock, Error, Eviction, Insert, Interval, Layout, NextUse, Observer,
     PieceHasher, Policy, Progress, Reason, Result, Storage, StorageOptions, Verifier,
 };
 
@@ -70,21 +70,12 @@ impl Verifier for Meanwhile {
     }
 }
 
-/// Inserts pieces and holds them until there is no room for one more.
-fn pinned(film: &Storage) -> Vec<Held> {
-    let mut held = Vec::new();
-    while film.insert(held.len() as u32, &of(held.len() as u32, LEN)).is_ok() {
-        held.push(film.get(held.len() as u32).unwrap());
-    }
-    held
-}
-
 #[test]
 fn memory_that_comes_back_while_a_victim_is_sought_is_found() {
     let meanwhile = Meanwhile::default();
     let cache = built::<Interval>(Cache::builder().policy(meanwhile.clone()), MIB);
     let film = film(&cache, 100, LEN);
-    let mut held = pinned(&film);
+    let mut held = pinned(&film, LEN);
     film.evict(0..1).unwrap();
     assert!(film.insert(99, &of(99, LEN)).is_err(), "a handle keeps it");
     let mut last = Some(held.swap_remove(0));

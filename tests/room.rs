@@ -5,7 +5,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{KIB, MIB, PATIENCE, cache, fill, film, layout, of, present, schemes, timed_cache};
+use common::{
+    KIB, MIB, PATIENCE, cache, fill, film, layout, of, pinned, present, schemes, timed_cache,
+};
 use lookbehind::{
     Cache, Epoch, Error, Hyaline, Insert, Interval, Layout, Reclaim, Storage, StorageOptions,
 };
@@ -90,20 +92,11 @@ fn many_small_pieces_make_room_for_a_large_one<R: Reclaim>() {
     assert!((100..200).contains(&lost), "{lost}");
 }
 
-/// Inserts pieces and holds them until there is no room for one more.
-fn pinned<R: Reclaim>(film: &Storage<R>) -> Vec<lookbehind::Held> {
-    let mut held = Vec::new();
-    while film.insert(held.len() as u32, &of(held.len() as u32, LEN)).is_ok() {
-        held.push(film.get(held.len() as u32).unwrap());
-    }
-    held
-}
-
 #[test]
 fn who_waits_unpublishes_what_is_pinned_but_no_more_than_it_needs() {
     let (cache, _clock) = timed_cache::<Interval>(MIB);
     let film = film(&cache, 100, LEN);
-    let held = pinned(&film);
+    let held = pinned(&film, LEN);
     assert!(film.insert(99, &of(99, LEN)).is_err());
     assert_eq!(cache.stats().evictions, 0, "who does not wait would gain nothing");
     for _ in 0..3 {

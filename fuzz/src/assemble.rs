@@ -246,11 +246,12 @@ impl World {
         }
         if !was_open {
             self.dropped(piece);
-            // A piece that comes in one block stays complete if there is no room for its version.
-            let complete = block.len() == len && self.judge != Judge::Nobody;
-            if self.refused(&result) && !(complete && self.film.arriving(piece).is_some()) {
-                assert!(self.film.arriving(piece).is_none());
-                return;
+            if self.refused(&result) {
+                if self.film.arriving(piece).is_none() {
+                    return;
+                }
+                // A piece that came in one block stays complete without room for its version.
+                assert!(block.len() == len && self.judge != Judge::Nobody);
             }
         }
         let now = self.clock.now();
@@ -300,7 +301,8 @@ impl World {
             assert_eq!(result, Err(Error::VerifyFailed { piece }));
             self.open.remove(&piece);
         } else if result == Err(Error::NotOpen { piece }) {
-            // So old that its own search for room dropped it, and found none: see below.
+            // So old, as is asserted below, that its own search for room dropped it.
+            assert!(self.film.arriving(piece).is_none());
         } else if !self.refused(&result) {
             assert_eq!(result, Ok(()));
             if let Some(open) = self.open.remove(&piece) {

@@ -2,6 +2,8 @@
 //! by a reservation, and a lowered limit binds every reservation that completes after it.
 #![cfg(loom)]
 
+use std::sync::Arc;
+
 use lookbehind::model::Budget;
 use loom::thread;
 use loom_tests::check;
@@ -51,17 +53,22 @@ fn lowered_limit() {
     });
 }
 
+/// The limit has fallen below what is resident: there is something to settle.
+fn on_the_way_down() -> Arc<Budget> {
+    let budget = Budget::new(16 * UNIT as u64);
+    budget.set_headroom(2 * UNIT);
+    assert!(budget.reserve(14 * UNIT));
+    budget.set_limit(8 * UNIT as u64);
+    budget.release(4 * UNIT);
+    budget
+}
+
 /// A settling that comes late, when the limit has risen, the room been taken and the limit fallen
 /// again, leaves evictions the room that they need on the way down.
 #[test]
 fn late_settling() {
     check("budget_reservation, a late settling", 3, || {
-        let budget = Budget::new(16 * UNIT as u64);
-        budget.set_headroom(2 * UNIT);
-        assert!(budget.reserve(14 * UNIT));
-        // On the way down, so that there is something to settle.
-        budget.set_limit(8 * UNIT as u64);
-        budget.release(4 * UNIT);
+        let budget = on_the_way_down();
         let settling = budget.clone();
         let settling = thread::spawn(move || settling.settle());
         budget.set_limit(32 * UNIT as u64);
@@ -77,11 +84,7 @@ fn late_settling() {
 #[test]
 fn late_settling_between_two() {
     check("budget_reservation, a late settling between two", 3, || {
-        let budget = Budget::new(16 * UNIT as u64);
-        budget.set_headroom(2 * UNIT);
-        assert!(budget.reserve(14 * UNIT));
-        budget.set_limit(8 * UNIT as u64);
-        budget.release(4 * UNIT);
+        let budget = on_the_way_down();
         let settling = budget.clone();
         let settling = thread::spawn(move || settling.settle());
         let filling = budget.clone();

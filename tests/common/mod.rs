@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncSeek};
-use lookbehind::{Cache, CacheBuilder, Clock, Layout, Player, Reclaim, Storage};
+use lookbehind::{Cache, CacheBuilder, Clock, Held, Layout, Player, Reclaim, Storage};
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
@@ -80,6 +80,15 @@ pub fn fill<R: Reclaim>(film: &Storage<R>, pieces: std::ops::Range<u32>) {
         let len = film.layout().piece_len(piece).expect("the film has the piece") as usize;
         film.insert(piece, &of(piece, len)).unwrap_or_else(|e| panic!("piece {piece}: {e}"));
     }
+}
+
+/// Inserts pieces of `len` bytes and holds them until there is no room for one more.
+pub fn pinned<R: Reclaim>(film: &Storage<R>, len: usize) -> Vec<Held> {
+    let mut held = Vec::new();
+    while film.insert(held.len() as u32, &of(held.len() as u32, len)).is_ok() {
+        held.push(film.get(held.len() as u32).expect("it was just inserted"));
+    }
+    held
 }
 
 pub fn present<R: Reclaim>(film: &Storage<R>) -> Vec<u32> {
