@@ -324,3 +324,27 @@ fn what_is_written_anew_when_the_piece_is_gone_again_is_not_dropped_with_the_old
     let rest = film.write(0, 100, &of(0, LEN)[100..]);
     assert_eq!(rest, Ok(Progress::Complete), "the first block is still there");
 }
+
+#[test]
+fn a_commit_without_room_whose_piece_another_has_inserted_meanwhile_is_no_error() {
+    let meanwhile = Meanwhile::default();
+    let builder = Cache::builder().policy(meanwhile.clone()).clock(Clock::manual());
+    let cache = built::<Interval>(builder, MIB);
+    let film = film(&cache, 100, LEN);
+    assert_eq!(film.write(99, 0, &of(99, LEN)), Ok(Progress::Complete));
+    let mut held = pinned(&film, LEN);
+    let full = |cache: &Cache| cache.set_budget(cache.stats().resident).unwrap();
+    full(&cache);
+    let (own, all, kept) = (film.clone(), cache.clone(), Arc::new(Mutex::new(Vec::new())));
+    let keep = Arc::clone(&kept);
+    meanwhile.set(move |_| {
+        all.set_budget(2 * MIB as u64).unwrap();
+        assert_eq!(own.insert(99, &of(99, LEN)), Ok(Insert::Published));
+        keep.lock().unwrap().push(own.get(99).unwrap());
+        full(&all);
+    });
+    assert_eq!(film.commit(99), Ok(()));
+    assert!(meanwhile.has_happened());
+    assert_eq!(film.get(99).unwrap()[..], of(99, LEN));
+    held.clear();
+}

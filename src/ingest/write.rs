@@ -154,6 +154,12 @@ impl<R: Reclaim> Film<R> {
         }
     }
 
+    /// What is said of a piece whose assembly is another's to publish, or was dropped.
+    fn shown(&self, piece: u32) -> Result<()> {
+        self.known()?;
+        if self.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) }
+    }
+
     /// Judges a complete assembly, if there is a verifier, and publishes it.
     fn finish(&self, assembly: &Arc<Assembly>) -> Result<()> {
         let memory = &self.shared.memory;
@@ -167,9 +173,7 @@ impl<R: Reclaim> Film<R> {
         // Whoever has the buffer publishes; another one, or whoever dropped it, was first.
         let Some(buffer) = assembly.take_buffer() else {
             // It may yet fail for want of memory, and be put back: only what is there is published.
-            self.known()?;
-            let piece = assembly.piece;
-            return if self.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) };
+            return self.shown(assembly.piece);
         };
         match self.publish(assembly.piece, buffer) {
             Ok(_) => {
@@ -180,9 +184,10 @@ impl<R: Reclaim> Film<R> {
                 assembly.put_back(buffer);
                 let open = self.assemblies.get(assembly.piece);
                 if !open.is_some_and(|open| Arc::ptr_eq(&open, assembly)) {
-                    // Abandoned meanwhile: nobody can commit it any more.
+                    // Abandoned meanwhile, or another one has published the piece: nobody can
+                    // commit it any more.
                     assembly.drop_buffer();
-                    return Err(Error::NotOpen { piece: assembly.piece });
+                    return self.shown(assembly.piece);
                 }
                 Err(error)
             }
@@ -327,7 +332,7 @@ impl<R: Reclaim> Storage<R> {
         film.usable()?;
         let piece_len = film.piece_len(piece)?;
         let Some(assembly) = film.assemblies.get(piece) else {
-            return if film.contains(piece) { Ok(()) } else { Err(Error::NotOpen { piece }) };
+            return film.shown(piece);
         };
         if !assembly.is_complete() {
             return Err(Error::Incomplete { piece, written: assembly.written(), piece_len });
