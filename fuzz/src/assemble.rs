@@ -22,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Pieces of the film, the last one shorter.
 const PIECES: u32 = 5;
 
+/// No piece of the film.
+const NONE: u32 = u32::MAX;
+
 /// A piece on its way.
 struct Open {
     bytes: Vec<u8>,
@@ -309,8 +312,8 @@ impl World {
                 self.published.insert(piece, open.bytes);
             }
         }
-        // The version needs room, too.
-        self.dropped(piece);
+        // The version needs room, too; but nothing that is wanted less goes for it.
+        self.dropped(NONE);
     }
 
     fn insert(&mut self, input: &mut Input, piece: u32) {
@@ -327,7 +330,7 @@ impl World {
                 // What was arriving of it is dropped.
                 self.open.remove(&piece);
             }
-            self.dropped(piece);
+            self.dropped(NONE);
             if !self.refused(&result) {
                 assert_eq!(result, Ok(Insert::Published));
                 self.published.insert(piece, bytes);
@@ -408,7 +411,7 @@ impl World {
     }
 
     /// Looks which assemblies are gone since something else needed room: the old ones, and when
-    /// a piece that is reserved came, such that are not.
+    /// the assembly of a piece that is reserved opens, such that are not.
     fn dropped(&mut self, for_piece: u32) {
         let (film, now, keeps) = (&self.film, self.clock.now(), self.keep_assemblies);
         let reserved = |piece: u32| self.reserved && piece < 2;
