@@ -2,8 +2,13 @@
 //! so that no assembly of a published piece stays open.
 #![cfg(loom)]
 
+use std::sync::Arc;
+
 use lookbehind::model::Specification;
-use lookbehind::{Cache, Error, Interval, Layout, Progress, Reclaim};
+use lookbehind::{
+    Cache, Error, Insert, Interval, Layout, PieceHasher, Progress, Reclaim, Storage,
+    StorageOptions, Verifier,
+};
 use loom::thread;
 use loom_tests::check;
 
@@ -33,5 +38,42 @@ fn first_block() {
 fn first_block_above_the_specification() {
     check("blocks_against_insert, the first block above the specification", 2, || {
         model::<Specification>();
+    });
+}
+
+/// Inserts the whole piece just when the first block of it opens an assembly.
+#[derive(Default)]
+struct Inserts(std::sync::Mutex<Option<Storage<Specification>>>);
+
+impl Verifier for Inserts {
+    fn begin(&self, piece: u32) -> Option<Box<dyn PieceHasher>> {
+        let film = self.0.lock().unwrap().take()?;
+        assert_eq!(film.insert(piece, &[7; LEN]), Ok(Insert::Published));
+        None
+    }
+
+    fn verify(&self, _: u32, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// The piece came whole while a first block opens an assembly, and goes again: what is written
+/// anew is not dropped with the old.
+#[test]
+fn written_anew() {
+    check("blocks_against_insert, written anew", (1, 2), || {
+        let cache = Cache::builder().budget(1 << 20).build_with::<Specification>().unwrap();
+        let inserts = Arc::new(Inserts::default());
+        let options = StorageOptions::default().verifier(inserts.clone());
+        let layout = Layout::fixed(LEN as u64, LEN as u32).unwrap();
+        let film = cache.add_storage_with(layout, options).unwrap();
+        *inserts.0.lock().unwrap() = Some(film.clone());
+        let other = film.clone();
+        let anew =
+            thread::spawn(move || (other.evict(0..1) == Ok(1)).then(|| other.write(0, 8, &[7; 8])));
+        let _ = film.write(0, 0, &[7; 8]);
+        if let Some(Ok(Progress::Partial { .. })) = anew.join().unwrap() {
+            assert_eq!(film.abandon(0), Ok(true), "what was written anew is gone");
+        }
     });
 }

@@ -136,17 +136,20 @@ impl<R: Reclaim> Film<R> {
         let (open, ours) = self.assemblies.open(assembly);
         if !ours {
             memory.budget.close_assembly(size + beside);
-        } else if self.removed() || self.contains(piece) || self.piece_len(piece).is_err() {
-            // Since the caller looked removal may have emptied the map, another thread published
-            // the piece and closed its assembly, or the segment fallen out of the window.
+        } else if self.removed() || self.piece_len(piece).is_err() {
+            // Since the caller looked removal may have emptied the map, or the segment fallen out
+            // of the window.
             self.assemblies.abandon(piece, memory);
+        } else {
+            // Or another thread published the piece, and looked before this was open.
+            self.abandon_if_shown(piece);
         }
         Ok(open)
     }
 
-    /// Drops what is open of the piece that was just published, whoever opened it: nobody can
-    /// complete it any more. Not if the piece is gone again, for then somebody may be writing it
-    /// anew.
+    /// Drops what is open of a piece that is shown, whoever opened it: nobody can complete it any
+    /// more. Looks under the mutex: if the piece is gone again, somebody may be writing it anew.
+    /// Model: `blocks_against_insert`.
     fn abandon_if_shown(&self, piece: u32) {
         let memory = &self.shared.memory;
         if let Some(open) = self.assemblies.take_if(piece, memory, |_| self.contains(piece)) {
