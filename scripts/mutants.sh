@@ -15,8 +15,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Of this code: what was seen of another says nothing.
-code=$(find src tests Cargo.toml Cargo.lock .cargo/mutants.toml -type f -print0 |
+# Of this code, dealt like this: what was seen of another says nothing.
+code=$(find src tests scripts/mutants.sh Cargo.toml Cargo.lock .cargo/mutants.toml -type f -print0 |
     LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | head -c 12)
 parts=$PWD/target/mutants-parts/$code
 

@@ -17,9 +17,10 @@ use assembly::Assembly;
 
 /// The open assemblies of one storage.
 ///
-/// Bound of the mutex: a map operation, and a look whether the piece is published. Where nothing is open nobody takes it but removal, so
-/// that publishing whole pieces and making room stay lock-free. The count is changed under the
-/// mutex; a look at it that is ordered after an opening sees that one, or what came of it.
+/// Bound of the mutex: a map operation, and a look whether the piece is published. Where nothing
+/// is open nobody takes it but removal, so that publishing whole pieces and making room stay
+/// lock-free. The count is changed under the mutex; a look at it that is ordered after an opening
+/// sees that one, or what came of it.
 #[derive(Default)]
 pub(crate) struct Assemblies {
     count: AtomicUsize,
