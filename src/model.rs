@@ -366,14 +366,18 @@ impl Grace {
     /// A pass; whether it freed the leaf.
     pub fn pass(&mut self) -> bool {
         let Self { memory, batches } = self;
+        let mut freed = false;
         // SAFETY: the one reclaimer; whatever it frees is a leaf.
-        unsafe {
+        let passed = unsafe {
             batches.take_passed(&mut |record| {
                 if let Record::Leaf(leaf) = record {
                     leaf.free(memory);
+                    freed = true;
                 }
             })
-        }
+        };
+        assert_eq!(passed, freed);
+        freed
     }
 }
 

@@ -70,8 +70,9 @@ impl Assemblies {
         self.count.store(map.len(), Ordering::Relaxed);
         drop(map);
         // Pairs with the fence in `Waits::end`, which stands between a publication and the look for
-        // an assembly: who published the piece sees the assembly there, or who opened it finds the piece
-        // published. Model: `blocks_against_insert`. Also with the one in `drop_segments_before`.
+        // an assembly: who published the piece sees the assembly there, or who opened it finds the
+        // piece published. Model: `blocks_against_insert`. Also with the one in
+        // `drop_segments_before`.
         // The announcements of the schemes that ship have a fence of their own, but the contract
         // promises none.
         fence(Ordering::SeqCst);

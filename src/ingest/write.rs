@@ -80,6 +80,7 @@ impl<R: Reclaim> Film<R> {
             Published::Done(held) => {
                 self.shared.published.add(1);
                 self.waits.published(&held);
+                // Behind the fence in there: see `Assemblies::open`.
                 self.abandon_if_shown(piece);
                 self.demand.arrived(piece);
                 // The segment may have fallen out of the window since the caller looked.
