@@ -198,7 +198,7 @@ impl<R: Reclaim> Cache<R> {
         let id = StorageId { index: index as u32, generation };
         let film = Arc::new(Film::new(id, shared, table, layout, options));
         #[cfg(feature = "validate")]
-        lock(&shared.films).push(Arc::downgrade(&film));
+        shared.register(&film);
         let slot = (generation, Some(Arc::clone(&film)));
         if index == slots.len() {
             slots.push(slot)

@@ -96,11 +96,7 @@ impl<R: Reclaim> Cache<R> {
     pub fn validate(&self) -> Result<(), String> {
         let shared = self.shared();
         let mut count = Count::default();
-        let films: Vec<_> = {
-            let mut list = lock(&shared.films);
-            list.retain(|film| film.strong_count() > 0);
-            list.iter().filter_map(Weak::upgrade).collect()
-        };
+        let films: Vec<_> = lock(&shared.films).iter().filter_map(Weak::upgrade).collect();
         check!(shared.calls.load(Ordering::Relaxed) == 0, "a call is under way");
         shared.validate_directory(&films)?;
         let mut half = 0;
@@ -143,6 +139,13 @@ impl<R: Reclaim> Cache<R> {
 }
 
 impl<R: Reclaim> Shared<R> {
+    /// Knows the film for as long as somebody has it.
+    pub(crate) fn register(&self, film: &Arc<Film<R>>) {
+        let mut list = lock(&self.films);
+        list.retain(|old| old.strong_count() > 0);
+        list.push(Arc::downgrade(film));
+    }
+
     fn validate_directory(&self, films: &[Arc<Film<R>>]) -> Result<(), String> {
         let directory = self.directory.load();
         for (index, (generation, film)) in directory.slots.iter().enumerate() {
