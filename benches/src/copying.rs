@@ -1,0 +1,112 @@
+//! Reserve, choose a victim, copy in, publish: pieces of a mebibyte in a full cache, beside the
+//! copy alone.
+
+use std::ptr;
+use std::sync::Arc;
+
+use lookbehind::{Cache, Epoch, Hyaline, Insert, Interval, Layout, Reclaim};
+
+use crate::contenders::scheme;
+use crate::figures::Row;
+use crate::rounds::{Plan, Probe, probes};
+
+/// Bytes of a piece.
+pub const LEN: usize = 1 << 20;
+/// Buffers that whoever copies goes round; as many pieces does a cache hold.
+const BUFFERS: usize = 64;
+
+/// One copy, by the contender; the first one copies into recycled buffers and does no more.
+///
+/// # Panics
+/// If a cache cannot be set up.
+#[must_use]
+pub fn measure(plan: Plan) -> Vec<Row> {
+    let source: Vec<u8> = (0..LEN).map(|n| n as u8).collect();
+    let mut buffers: Vec<Vec<u8>> = (0..BUFFERS).map(|_| vec![1; LEN]).collect();
+    let mut next = 0;
+    let mut list = vec![Probe::new("copy into recycled buffers", |times| {
+        for _ in 0..times {
+            buffers[next].copy_from_slice(&source);
+            std::hint::black_box(&buffers[next]);
+            next = (next + 1) % BUFFERS;
+        }
+    })];
+    list.push(inserting::<Interval>(&source));
+    list.push(inserting::<Epoch>(&source));
+    list.push(inserting::<Hyaline>(&source));
+    let mut maps = Maps::default();
+    list.push(Probe::new("copy into fresh memory, mapped and unmapped", |times| {
+        for _ in 0..times {
+            maps.copy(&source);
+        }
+    }));
+    let quick = quick_cache::sync::Cache::<u64, Arc<[u8]>>::new(BUFFERS);
+    let mut key = 0;
+    list.push(Probe::new("quick_cache, a fresh Arc each", |times| {
+        for _ in 0..times {
+            quick.insert(key, Arc::from(&*source));
+            key += 1;
+        }
+    }));
+    probes(list, plan)
+}
+
+/// Publishes piece after piece of a film that has twice as many as there is room for.
+fn inserting<'a, R: Reclaim>(source: &'a [u8]) -> Probe<'a> {
+    let budget = ((BUFFERS + 1) * LEN + (1 << 19)) as u64;
+    let cache: Cache<R> = Cache::builder().budget(budget).build_with().expect("a budget");
+    let pieces = 2 * BUFFERS as u32;
+    let layout = Layout::fixed(u64::from(pieces) * LEN as u64, LEN as u32).expect("a layout");
+    let film = cache.add_storage(layout).expect("room for a table");
+    let mut next = 0;
+    Probe::new(format!("{}, insert into a full cache", scheme::<R>()), move |times| {
+        for _ in 0..times {
+            // Present ones are those that the policy keeps; they cost nothing, and count nothing.
+            while film.insert(next, source).expect("room is made") != Insert::Published {
+                next = (next + 1) % pieces;
+            }
+            next = (next + 1) % pieces;
+        }
+    })
+}
+
+/// Memory as a cache has it that keeps none for reuse, and whose allocator keeps none either.
+#[derive(Default)]
+struct Maps {
+    alive: std::collections::VecDeque<Map>,
+}
+
+impl Maps {
+    fn copy(&mut self, source: &[u8]) {
+        if self.alive.len() == BUFFERS {
+            self.alive.pop_front();
+        }
+        let map = Map::new(source.len());
+        // SAFETY: fresh memory of that length, which nothing else names.
+        unsafe { ptr::copy_nonoverlapping(source.as_ptr(), map.start.cast(), source.len()) };
+        self.alive.push_back(map);
+    }
+}
+
+struct Map {
+    start: *mut libc::c_void,
+    len: usize,
+}
+
+impl Map {
+    fn new(len: usize) -> Self {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new map, at no place in particular.
+        let start = unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
+        assert_ne!(start, libc::MAP_FAILED, "no memory");
+        Self { start, len }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, of that length, and used no more.
+        unsafe { libc::munmap(self.start, self.len) };
+    }
+}

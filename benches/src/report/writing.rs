@@ -1,0 +1,102 @@
+//! Writing: publications, copies, handles, waking.
+
+use serde_json::{Map, Value, json};
+
+use super::tables::{ahead, json as rows_json, number, table, usual};
+use super::{Outcome, Scene, Section};
+use crate::figures::{Row, find};
+use crate::plot::{Axis, Series, lines};
+use crate::{copying as copies, handles as taking, publish as publishing, waking as wakes};
+
+/// A piece replaced, over the size of the table.
+pub fn publish(scene: &Scene) -> Outcome {
+    let title = "A piece replaced, over the size of the table";
+    let sizes = &scene.effort.tables;
+    let plan = scene.effort.publications;
+    let runs: Vec<Vec<Row>> = sizes.iter().map(|n| publishing::measure(*n, plan)).collect();
+    let head: Vec<String> = sizes.iter().map(|size| format!("{size} pieces")).collect();
+    let mut columns = vec!["contender"];
+    columns.extend(head.iter().map(String::as_str));
+    let nanos = |rows: &Vec<Row>, name: &str| find(rows, name).map_or(0.0, |row| row.nanos.median);
+    let line = |row: &Row| {
+        let mut line = vec![row.name.clone()];
+        line.extend(runs.iter().map(|rows| number(nanos(rows, &row.name))));
+        line
+    };
+    let mut text = String::from(
+        "Nanoseconds for replacing a given piece of 64 bytes. Lookbehind makes two versions for \
+         it: the piece is evicted, and inserted again.\n\n",
+    );
+    text.push_str(&table(&columns, runs[0].iter().map(line)));
+    for (size, rows) in sizes.iter().zip(&runs) {
+        let said = ahead(rows, "Interval, snapshot per call", |_| true);
+        text.push_str(&format!("\n{size} pieces. {said}"));
+    }
+    let series = runs[0].iter().map(|row| Series {
+        name: row.name.clone(),
+        points: sizes
+            .iter()
+            .zip(&runs)
+            .map(|(n, rows)| (f64::from(*n), nanos(rows, &row.name)))
+            .collect(),
+    });
+    let axes = [
+        Axis { label: "pieces of the film", logarithmic: true },
+        Axis { label: "nanoseconds", logarithmic: true },
+    ];
+    lines(&scene.plots.join("publish.svg"), title, axes, &series.collect::<Vec<_>>())
+        .map_err(|error| error.to_string())?;
+    text.push_str(&format!("\n![{title}](benchmarks/publish.svg)\n"));
+    let figures: Map<String, Value> =
+        sizes.iter().zip(&runs).map(|(n, rows)| (n.to_string(), rows_json(rows))).collect();
+    Ok(Section { title, text, figures: Value::Object(figures) })
+}
+
+/// Copies of a mebibyte.
+pub fn copying(scene: &Scene) -> Outcome {
+    let rows = copies::measure(scene.effort.copies);
+    let mut text = String::from(
+        "Room made, a victim chosen, a mebibyte copied in, published: in a full cache of 64 \
+         pieces. Below it what a path costs that maps fresh memory for each piece.\n\n",
+    );
+    text.push_str(&usual("way", &rows));
+    let share = |name: &str| find(&rows, name).map_or(0.0, |row| 1.0 / row.ratio.median);
+    let ours = share("Interval, insert into a full cache");
+    let fresh = share("copy into fresh memory, mapped and unmapped");
+    text.push_str(&format!(
+        "\nInterval reaches {} of the rate of the plain copy, and {} times that of fresh memory.\n",
+        number(ours),
+        number(ours / fresh),
+    ));
+    Ok(Section { title: "Pieces of a mebibyte in", text, figures: rows_json(&rows) })
+}
+
+/// Owned handles.
+pub fn handles(scene: &Scene) -> Outcome {
+    let rows = taking::measure(scene.effort.hits);
+    let text = format!("Taken and dropped, by one thread.\n\n{}", usual("handle", &rows));
+    Ok(Section { title: "Owned handles", text, figures: rows_json(&rows) })
+}
+
+/// Wake-ups.
+pub fn waking(scene: &Scene) -> Outcome {
+    const WAITERS: u32 = 10_000;
+    let one = wakes::on_one_thread(scene.effort.wakes);
+    let across = wakes::across_threads(scene.effort.wakes);
+    let beside = wakes::beside_waiters(WAITERS, scene.effort.publications);
+    let mut text = String::from(
+        "From the call that publishes, or notifies, until the waiting task runs, on the same \
+         runtime of tokio. On one thread:\n\n",
+    );
+    text.push_str(&usual("what", &one));
+    text.push_str("\nFrom one core to another, where the task's thread sleeps:\n\n");
+    text.push_str(&usual("what", &across));
+    text.push_str("\nPublishing and evicting a piece beside those who wait for others:\n\n");
+    text.push_str(&usual("who waits", &beside));
+    let figures = json!({
+        "one_thread": rows_json(&one),
+        "across_threads": rows_json(&across),
+        "beside_waiters": rows_json(&beside),
+    });
+    Ok(Section { title: "Waking", text, figures })
+}
