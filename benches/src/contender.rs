@@ -5,19 +5,6 @@ use crate::hits::{Count, Hits, Sample};
 use crate::stock::Key;
 use crate::tails::{Tail, TailSample};
 
-/// What a contender is, in tables and plots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// No protection at all: what the machine takes.
-    Floor,
-    /// This crate.
-    Lookbehind,
-    /// A design of the system that it replaces.
-    Replaced,
-    /// Another crate.
-    Peer,
-}
-
 /// What a reading thread does.
 pub trait Body {
     /// What comes of it.
@@ -29,12 +16,10 @@ pub trait Body {
 
 /// One way to read one cache, and to replace what is in it.
 pub trait Contender: Send + Sync {
-    /// What it is.
-    const KIND: Kind;
     /// Whether a thread keeps its view, and so does not see what is replaced meanwhile.
     const KEPT: bool = false;
 
-    /// Its name in tables.
+    /// Its name in tables: this crate's begin with the scheme, the old designs' with "replaced".
     fn name(&self) -> String;
 
     /// Runs `body` on this thread. What a thread keeps from hit to hit, a reader, a guard, a
@@ -50,8 +35,6 @@ pub trait Contender: Send + Sync {
 pub trait Case: Send + Sync {
     /// [`Contender::name`].
     fn name(&self) -> String;
-    /// [`Contender::KIND`].
-    fn kind(&self) -> Kind;
     /// [`Contender::KEPT`].
     fn kept(&self) -> bool;
     /// [`Contender::replace`].
@@ -67,10 +50,6 @@ pub trait Case: Send + Sync {
 impl<C: Contender> Case for C {
     fn name(&self) -> String {
         Contender::name(self)
-    }
-
-    fn kind(&self) -> Kind {
-        C::KIND
     }
 
     fn kept(&self) -> bool {

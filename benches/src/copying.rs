@@ -21,43 +21,63 @@ const BUFFERS: usize = 64;
 /// If a cache cannot be set up.
 #[must_use]
 pub fn measure(plan: Plan) -> Vec<Row> {
-    let source: Vec<u8> = (0..LEN).map(|n| n as u8).collect();
-    let mut buffers: Vec<Vec<u8>> = (0..BUFFERS).map(|_| vec![1; LEN]).collect();
-    let mut next = 0;
-    let mut list = vec![Probe::new("copy into recycled buffers", |times| {
-        for _ in 0..times {
-            buffers[next].copy_from_slice(&source);
-            std::hint::black_box(&buffers[next]);
-            next = (next + 1) % BUFFERS;
-        }
-    })];
-    list.push(inserting::<Interval>(&source));
-    list.push(inserting::<Epoch>(&source));
-    list.push(inserting::<Hyaline>(&source));
-    let mut maps = Maps::default();
-    list.push(Probe::new("copy into fresh memory, mapped and unmapped", |times| {
-        for _ in 0..times {
-            maps.copy(&source);
-        }
-    }));
-    let quick = quick_cache::sync::Cache::<u64, Arc<[u8]>>::new(BUFFERS);
-    let mut key = 0;
-    list.push(Probe::new("quick_cache, a fresh Arc each", |times| {
-        for _ in 0..times {
-            quick.insert(key, Arc::from(&*source));
-            key += 1;
-        }
-    }));
+    let bytes: Vec<u8> = (0..LEN).map(|n| n as u8).collect();
+    let source = &*bytes;
+    let list = vec![
+        recycling(source),
+        inserting::<Interval>(source),
+        inserting::<Epoch>(source),
+        inserting::<Hyaline>(source),
+        mapping(source),
+        allocating(source),
+    ];
     probes(list, plan)
 }
 
+fn recycling(source: &[u8]) -> Probe<'_> {
+    let mut buffers: Vec<Vec<u8>> = (0..BUFFERS).map(|_| vec![1; LEN]).collect();
+    let mut next = 0;
+    Probe::new("copy into recycled buffers", move |times| {
+        for _ in 0..times {
+            buffers[next].copy_from_slice(source);
+            std::hint::black_box(&buffers[next]);
+            next = (next + 1) % BUFFERS;
+        }
+    })
+}
+
+fn mapping(source: &[u8]) -> Probe<'_> {
+    let mut maps = Maps::default();
+    Probe::new("copy into fresh memory, mapped and unmapped", move |times| {
+        for _ in 0..times {
+            maps.copy(source);
+        }
+    })
+}
+
+/// As a peer does it that leaves memory to its user: an allocation for each piece.
+fn allocating(source: &[u8]) -> Probe<'_> {
+    let cache = quick_cache::sync::Cache::<u64, Arc<[u8]>>::new(BUFFERS);
+    let mut key = 0;
+    Probe::new("quick_cache, a fresh Arc each", move |times| {
+        for _ in 0..times {
+            cache.insert(key, Arc::from(source));
+            key += 1;
+        }
+    })
+}
+
 /// Publishes piece after piece of a film that has twice as many as there is room for.
-fn inserting<'a, R: Reclaim>(source: &'a [u8]) -> Probe<'a> {
+fn inserting<R: Reclaim>(source: &[u8]) -> Probe<'_> {
     let budget = ((BUFFERS + 1) * LEN + (1 << 19)) as u64;
     let cache: Cache<R> = Cache::builder().budget(budget).build_with().expect("a budget");
     let pieces = 2 * BUFFERS as u32;
     let layout = Layout::fixed(u64::from(pieces) * LEN as u64, LEN as u32).expect("a layout");
     let film = cache.add_storage(layout).expect("room for a table");
+    // What is measured is a full cache.
+    for piece in 0..pieces {
+        film.insert(piece, source).expect("room is made");
+    }
     let mut next = 0;
     Probe::new(format!("{}, insert into a full cache", scheme::<R>()), move |times| {
         for _ in 0..times {

@@ -27,14 +27,6 @@ pub fn measure(plan: Plan) -> Vec<Row> {
     let reader = film.reader();
     let snapshot = reader.snapshot();
     let held = film.get(0).expect("just published");
-
-    fn probe<'a, T>(name: &str, mut take: impl FnMut() -> T + 'a) -> Probe<'a> {
-        Probe::new(name, move |times| {
-            for _ in 0..times {
-                drop(black_box(take()));
-            }
-        })
-    }
     let list = vec![
         probe("Arc: clone", || Arc::clone(&arc)),
         probe("Bytes: clone", || bytes.clone()),
@@ -45,4 +37,12 @@ pub fn measure(plan: Plan) -> Vec<Row> {
         probe("Held: cloned, into Bytes", || Bytes::from(held.clone())),
     ];
     probes(list, plan)
+}
+
+fn probe<'a, T>(name: &str, mut take: impl FnMut() -> T + 'a) -> Probe<'a> {
+    Probe::new(name, move |times| {
+        for _ in 0..times {
+            drop(black_box(take()));
+        }
+    })
 }

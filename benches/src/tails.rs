@@ -115,12 +115,9 @@ pub struct TailRow {
 pub fn measure(shape: Shape, rounds: usize, time: Duration) -> Vec<TailRow> {
     let stock = Stock::new(shape);
     let cases = contenders::watching(&stock);
-    let row = |case: &Box<dyn Case>| TailRow {
-        name: case.name(),
-        sample: TailSample::default(),
-        writes: 0.0,
-    };
-    let mut rows: Vec<TailRow> = cases.iter().map(row).collect();
+    let names = cases.iter().map(|case| case.name());
+    let row = |name| TailRow { name, sample: TailSample::default(), writes: 0.0 };
+    let mut rows: Vec<TailRow> = names.map(row).collect();
     pin(0);
     for round in 0..rounds {
         for (case, row) in cases.iter().zip(&mut rows) {

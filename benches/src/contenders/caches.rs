@@ -1,5 +1,5 @@
-//! Caches with a policy and a bound. Each has twice the room that it needs: what is measured is
-//! hits, not what its policy keeps.
+//! Caches with a policy and a bound. What is measured is hits, and not what a policy keeps: so each
+//! has so much room that no part of it is ever full.
 
 use std::sync::Arc;
 
@@ -7,8 +7,12 @@ use ahash::RandomState;
 use foyer_memory::{CacheBuilder, CacheProperties, EvictionConfig, LruConfig, S3FifoConfig};
 use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Piece, Stock, touch};
+
+/// How much more room a cache has than its pieces take. Two of them share it out among parts that
+/// keys are hashed to, and not evenly.
+const ROOM: usize = 8;
 
 /// Moka, its synchronous cache.
 pub struct Moka(moka::sync::Cache<Key, Piece, RandomState>);
@@ -18,7 +22,7 @@ impl Moka {
     #[must_use]
     pub fn new(stock: &Stock) -> Self {
         let cache = moka::sync::Cache::builder()
-            .max_capacity(2 * stock.shape.bytes() as u64)
+            .max_capacity((ROOM * stock.shape.bytes()) as u64)
             .weigher(|_: &Key, piece: &Piece| piece.len() as u32)
             .build_with_hasher(RandomState::new());
         for (key, piece) in stock.iter() {
@@ -30,8 +34,6 @@ impl Moka {
 }
 
 impl Contender for Moka {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "moka".into()
     }
@@ -63,9 +65,9 @@ impl QuickCache {
     /// With all pieces.
     #[must_use]
     pub fn new(stock: &Stock) -> Self {
-        let (count, room) = (stock.shape.count(), 2 * stock.shape.bytes() as u64);
+        let (count, room) = (stock.shape.count(), (ROOM * stock.shape.bytes()) as u64);
         let lifecycle = DefaultLifecycle::default();
-        let cache = Quick::with(2 * count, room, Bytes, RandomState::new(), lifecycle);
+        let cache = Quick::with(count, room, Bytes, RandomState::new(), lifecycle);
         for (key, piece) in stock.iter() {
             cache.insert(key, Arc::clone(piece));
         }
@@ -74,8 +76,6 @@ impl QuickCache {
 }
 
 impl Contender for QuickCache {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "quick_cache".into()
     }
@@ -110,7 +110,7 @@ impl Foyer {
     }
 
     fn new(stock: &Stock, policy: &'static str, config: EvictionConfig) -> Self {
-        let cache = CacheBuilder::new(2 * stock.shape.bytes())
+        let cache = CacheBuilder::new(ROOM * stock.shape.bytes())
             .with_hash_builder(RandomState::new())
             .with_weighter(|_: &Key, piece: &Piece| piece.len())
             .with_eviction_config(config)
@@ -123,8 +123,6 @@ impl Foyer {
 }
 
 impl Contender for Foyer {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         format!("foyer, {}", self.policy)
     }

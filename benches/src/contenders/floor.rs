@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Piece, Stock, touch};
 
 /// A plain table, no protection. Its writer makes the copy, and publishes it to nobody.
@@ -17,8 +17,6 @@ impl Floor {
 }
 
 impl Contender for Floor {
-    const KIND: Kind = Kind::Floor;
-
     fn name(&self) -> String {
         "floor: a plain Vec".into()
     }
@@ -42,7 +40,6 @@ impl Contender for Floor {
 pub struct DrawAlone;
 
 impl Contender for DrawAlone {
-    const KIND: Kind = Kind::Floor;
     // It has nothing that could be replaced.
     const KEPT: bool = true;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lookbehind::{Cache, Layout, Reader, Reclaim, Storage};
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Stock, touch};
 
 /// Films in one cache. The ways to read it share one of these.
@@ -54,7 +54,6 @@ pub fn scheme<R: Reclaim>() -> &'static str {
 pub struct Kept<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for Kept<R> {
-    const KIND: Kind = Kind::Lookbehind;
     const KEPT: bool = true;
 
     fn name(&self) -> String {
@@ -79,8 +78,6 @@ impl<R: Reclaim> Contender for Kept<R> {
 pub struct PerCall<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for PerCall<R> {
-    const KIND: Kind = Kind::Lookbehind;
-
     fn name(&self) -> String {
         format!("{}, snapshot per call", scheme::<R>())
     }
@@ -102,8 +99,6 @@ impl<R: Reclaim> Contender for PerCall<R> {
 pub struct Convenience<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for Convenience<R> {
-    const KIND: Kind = Kind::Lookbehind;
-
     fn name(&self) -> String {
         format!("{}, without a reader", scheme::<R>())
     }
@@ -124,8 +119,6 @@ impl<R: Reclaim> Contender for Convenience<R> {
 pub struct HeldHandle<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for HeldHandle<R> {
-    const KIND: Kind = Kind::Lookbehind;
-
     fn name(&self) -> String {
         format!("{}, Held handle", scheme::<R>())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Piece, Stock, touch};
 
 /// papaya, a guard for each hit.
@@ -27,8 +27,6 @@ impl Papaya {
 }
 
 impl Contender for Papaya {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "papaya, guard per call".into()
     }
@@ -47,7 +45,6 @@ impl Contender for Papaya {
 pub struct PapayaKept(pub Papaya);
 
 impl Contender for PapayaKept {
-    const KIND: Kind = Kind::Peer;
     const KEPT: bool = true;
 
     fn name(&self) -> String {
@@ -81,8 +78,6 @@ impl Dash {
 }
 
 impl Contender for Dash {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "dashmap".into()
     }
@@ -114,8 +109,6 @@ impl SccMap {
 }
 
 impl Contender for SccMap {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "scc::HashMap".into()
     }
@@ -148,8 +141,6 @@ impl SccIndex {
 }
 
 impl Contender for SccIndex {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "scc::HashIndex".into()
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Piece, Stock, touch};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
@@ -31,8 +31,6 @@ impl OneMutex {
 }
 
 impl Contender for OneMutex {
-    const KIND: Kind = Kind::Replaced;
-
     fn name(&self) -> String {
         "replaced: one mutex".into()
     }
@@ -74,8 +72,6 @@ impl MutexEach {
 }
 
 impl Contender for MutexEach {
-    const KIND: Kind = Kind::Replaced;
-
     fn name(&self) -> String {
         "replaced: a mutex per storage".into()
     }
@@ -138,8 +134,6 @@ fn next_version() -> u64 {
 }
 
 impl Contender for ThreadLocal {
-    const KIND: Kind = Kind::Replaced;
-
     fn name(&self) -> String {
         "replaced: thread-local version check".into()
     }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use haphazard::{AtomicPtr, HazardPointer};
 use left_right::{Absorb, ReadHandleFactory, WriteHandle};
 
-use crate::contender::{Body, Contender, Kind};
+use crate::contender::{Body, Contender};
 use crate::stock::{Key, Piece, Stock, touch};
 
 /// A slot per piece in arc-swap. A slot there holds a thin pointer, so one more than elsewhere
@@ -28,8 +28,6 @@ impl ArcSwaps {
 }
 
 impl Contender for ArcSwaps {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "arc-swap slots".into()
     }
@@ -73,8 +71,6 @@ impl Drop for Hazards {
 }
 
 impl Contender for Hazards {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "haphazard slots".into()
     }
@@ -140,8 +136,6 @@ impl LeftRight {
 }
 
 impl Contender for LeftRight {
-    const KIND: Kind = Kind::Peer;
-
     fn name(&self) -> String {
         "left-right, entered per call".into()
     }
@@ -162,7 +156,6 @@ impl Contender for LeftRight {
 pub struct LeftRightKept(pub LeftRight);
 
 impl Contender for LeftRightKept {
-    const KIND: Kind = Kind::Peer;
     const KEPT: bool = true;
 
     fn name(&self) -> String {

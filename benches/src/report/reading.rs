@@ -77,6 +77,15 @@ fn hits(scene: &Scene, title: &'static str, file: &str, text: &str, shape: Shape
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let mut text = text.to_owned();
     text.push_str(&table(&head, runs[0].iter().enumerate().map(line)));
+    for (run, threads) in counts.iter().enumerate().skip(1) {
+        let share = |name: &str| number(scaling(name, run) / scaling(&runs[0][0].name, run));
+        text.push_str(&format!(
+            "\nWith {threads} threads the throughput of a snapshot kept grows by {} of the floor's \
+             growth, per call by {}.\n",
+            share(KEPT),
+            share(PER_CALL),
+        ));
+    }
     for (threads, rows) in counts.iter().zip(&runs) {
         text.push_str(&format!("\nWith {threads} thread(s). "));
         text.push_str(&ahead(rows, KEPT, |name| name.contains("kept")));
