@@ -12,6 +12,7 @@
 pub mod contender;
 pub mod contenders;
 pub mod copying;
+pub mod crowd;
 pub mod draw;
 pub mod figures;
 pub mod growth;

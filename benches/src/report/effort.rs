@@ -27,6 +27,8 @@ pub struct Effort {
     pub tables: Vec<u32>,
     /// Numbers of storages.
     pub storages: Vec<u32>,
+    /// Numbers of readers who are there and do nothing.
+    pub readers: Vec<u32>,
 }
 
 impl Effort {
@@ -44,6 +46,7 @@ impl Effort {
             wakes: 5_000,
             tables: vec![1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20],
             storages: vec![1, 10, 100, 1_000, 10_000],
+            readers: vec![0, 10, 100, 1_000, 10_000],
         }
     }
 
@@ -61,6 +64,7 @@ impl Effort {
             wakes: 50,
             tables: vec![1 << 10, 1 << 12],
             storages: vec![1, 10, 100],
+            readers: vec![0, 10, 100],
         }
     }
 }

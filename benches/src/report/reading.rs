@@ -14,7 +14,7 @@ use crate::plot::{Axis, Series, bars, lines};
 use crate::rounds;
 use crate::stock::{Shape, Stock};
 use crate::tails::{TailRow, measure, timer};
-use crate::{growth as grow, thread};
+use crate::{crowd, growth as grow, thread};
 
 const KEPT: &str = "Interval, snapshot kept";
 const PER_CALL: &str = "Interval, snapshot per call";
@@ -224,11 +224,22 @@ pub fn growth(scene: &Scene) -> Outcome {
     let storages = grow::by_storages(&effort.storages, effort.hits);
     let mut text = String::from(
         "64 hot pieces in ever larger tables, and one film among ever more. Ratios are to the \
-         first line.\n\n",
+         first line of each table.\n\n",
     );
     text.push_str(&usual("film", &pieces));
     text.push('\n');
     text.push_str(&usual("cache", &storages));
-    let figures = json!({ "pieces": rows_json(&pieces), "storages": rows_json(&storages) });
-    Ok(Section { title: "A hit in a large cache", text, figures })
+    let readers = crowd::by_readers(&effort.readers, effort.publications);
+    let films = crowd::by_films(&effort.storages, effort.publications);
+    text.push_str("\nBeside readers who are there and do nothing:\n\n");
+    text.push_str(&usual("call", &readers));
+    text.push_str("\nBeside films that are there, in a full cache, with a copy of 4 KiB:\n\n");
+    text.push_str(&usual("call", &films));
+    let figures = json!({
+        "pieces": rows_json(&pieces),
+        "storages": rows_json(&storages),
+        "readers": rows_json(&readers),
+        "films": rows_json(&films),
+    });
+    Ok(Section { title: "In a large cache", text, figures })
 }

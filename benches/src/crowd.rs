@@ -1,0 +1,104 @@
+//! What a call costs beside many who are there and do nothing: readers, and films.
+
+use lookbehind::{Cache, Insert, Layout, Reader, Storage};
+
+use crate::draw::Draw;
+use crate::figures::Row;
+use crate::rounds::{Plan, Probe, probes};
+use crate::stock::{Key, Shape, touch};
+
+/// A film of 64 pieces, so many readers of which nobody reads, and one of whom somebody does.
+struct Readers {
+    film: Storage,
+    reader: Reader,
+    _idle: Vec<Reader>,
+    count: u32,
+}
+
+const HOT: Shape = Shape { storages: 1, pieces: 64, len: 64 };
+
+/// Hits and a replaced piece beside so many idle readers; ratios are to the first number of them.
+///
+/// # Panics
+/// If a cache cannot be set up.
+#[must_use]
+pub fn by_readers(counts: &[u32], plan: Plan) -> Vec<Row> {
+    let scene = |&count: &u32| {
+        let cache = Cache::builder().budget(16 << 20).build().expect("a budget");
+        let len = HOT.len as u32;
+        let layout = Layout::fixed(u64::from(HOT.pieces * len), len).expect("a layout");
+        let film = cache.add_storage(layout).expect("room for a table");
+        for piece in 0..HOT.pieces {
+            film.insert(piece, &[7; HOT.len]).expect("room for a piece");
+        }
+        let reader = film.reader();
+        let _idle = (0..count).map(|_| film.reader()).collect();
+        Readers { film, reader, _idle, count }
+    };
+    let scenes: Vec<Readers> = counts.iter().map(scene).collect();
+    let mut list = Vec::new();
+    for Readers { film, reader, count, .. } in &scenes {
+        let hit = |key: Key| reader.snapshot().get(key.piece).map_or(0, touch);
+        list.push(probe(format!("{count} readers, snapshot per call"), hit));
+        let hit = |key: Key| film.get(key.piece).map_or(0, |held| touch(&held));
+        list.push(probe(format!("{count} readers, without a reader"), hit));
+        let replace = |Key { piece, .. }| {
+            film.evict(piece..piece + 1).expect("room for a version");
+            film.insert(piece, &[7; HOT.len]).map_or(0, |done| u64::from(done == Insert::Published))
+        };
+        list.push(probe(format!("{count} readers, piece replaced"), replace));
+    }
+    probes(list, plan)
+}
+
+fn probe<'a>(name: String, call: impl Fn(Key) -> u64 + 'a) -> Probe<'a> {
+    let mut draw = Draw::all(&HOT, 1);
+    Probe::new(name, move |times| {
+        let mut sum = 0;
+        for _ in 0..times {
+            sum += call(draw.key());
+        }
+        std::hint::black_box(sum);
+    })
+}
+
+/// A piece of 4 KiB into a full cache, in which another one must go for it, beside so many films
+/// with one piece each.
+///
+/// # Panics
+/// If a cache cannot be set up.
+#[must_use]
+pub fn by_films(counts: &[u32], plan: Plan) -> Vec<Row> {
+    probes(counts.iter().map(|count| full(*count)).collect(), plan)
+}
+
+fn full(count: u32) -> Probe<'static> {
+    const LEN: u32 = 4 << 10;
+    let budget = (16 << 20) + u64::from(count) * (16 << 10);
+    let cache = Cache::builder().budget(budget).build().expect("a budget");
+    let film = |pieces: u32| {
+        let layout = Layout::fixed(u64::from(pieces) * u64::from(LEN), LEN).expect("a layout");
+        cache.add_storage(layout).expect("room for a table")
+    };
+    let bytes = [7; LEN as usize];
+    let idle: Vec<Storage> = (0..count).map(|_| film(1)).collect();
+    for film in &idle {
+        film.insert(0, &bytes).expect("room for a piece");
+    }
+    let pieces = (2 * budget / u64::from(LEN)) as u32;
+    let busy = film(pieces);
+    let mut next = 0;
+    let mut publish = move |times: u64| {
+        for _ in 0..times {
+            // What is there already costs nothing, and does not count.
+            while busy.insert(next, &bytes).expect("room is made") != Insert::Published {
+                next = (next + 1) % pieces;
+            }
+            next = (next + 1) % pieces;
+        }
+        // The films stay.
+        std::hint::black_box(&idle);
+    };
+    publish(u64::from(pieces));
+    Probe::new(format!("{count} films, insert into a full cache"), publish)
+}
