@@ -17,13 +17,13 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of samples in any order; zeros if there are none.
+    /// Of samples in any order; not numbers if there are none.
     #[must_use]
     pub fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let at = |part: f64| {
             let index = (samples.len().saturating_sub(1) as f64 * part).round();
-            samples.get(index as usize).copied().unwrap_or(0.0)
+            samples.get(index as usize).copied().unwrap_or(f64::NAN)
         };
         Self { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
@@ -95,7 +95,7 @@ mod tests {
     fn quartiles_are_those_of_the_sorted_samples() {
         let spread = Spread::of(vec![5.0, 1.0, 3.0, 2.0, 4.0]);
         assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
-        assert_eq!(Spread::of(Vec::new()), Spread::default());
+        assert!(Spread::of(Vec::new()).median.is_nan());
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Body for Hits<'_> {
             black_box(sum);
         };
         // What the contender before left in the caches is no part of it.
-        some(self.hits / 8);
+        some(self.hits / 2);
         self.gate.begin(self.turn);
         let before = thread::preemptions();
         let start = Instant::now();

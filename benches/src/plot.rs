@@ -88,7 +88,8 @@ pub fn lines(
         .draw()?;
     for (index, series) in series.iter().enumerate() {
         let colour = Palette99::pick(index);
-        let places = series.points.iter().map(|point| (x.place(point.0), y.place(point.1)));
+        let known = series.points.iter().filter(|point| point.1.is_finite());
+        let places = known.map(|point| (x.place(point.0), y.place(point.1)));
         chart
             .draw_series(LineSeries::new(places, colour.stroke_width(2)))?
             .label(&series.name)

@@ -31,7 +31,9 @@ pub fn hits(cases: &[Box<dyn Case>], draw: &Draw, threads: usize, plan: Plan) ->
         let mut turn = 0;
         for round in 0..plan.rounds {
             for index in order(cases.len(), round) {
-                let draw = draw.reseeded((round * threads + number) as u64);
+                // Other keys each time: peers share the bytes, and the next one would find what
+                // the last one has just looked at.
+                let draw = draw.reseeded((turn * threads + number) as u64);
                 let work = Hits { draw, hits: plan.operations, gate: &gate, turn };
                 let sample = cases[index].hits(work);
                 samples[index].push(sample.clean.then_some(sample.nanos));

@@ -9,6 +9,7 @@ use crate::figures::{Row, find};
 /// A number with as many digits as say something.
 pub fn number(value: f64) -> String {
     match value {
+        value if value.is_nan() => "-".into(),
         value if value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
         value => format!("{value:.2}"),
