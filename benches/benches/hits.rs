@@ -3,6 +3,7 @@
 //! Criterion measures one contender after another, so what it says about two of them contains
 //! what changed about the machine meanwhile; the report lets them take turns. This is for working
 //! on one of them.
+#![allow(missing_docs, reason = "criterion's macros write functions without")]
 
 use std::time::Duration;
 

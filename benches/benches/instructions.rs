@@ -4,6 +4,7 @@
 //! read takes more than it may. Each figure is of a thousand hits, the draw of the key included,
 //! and of what a thread takes once, a reader and a snapshot. Needs valgrind, and the program
 //! `gungraun-runner` in the version of the crate.
+#![allow(missing_docs, reason = "gungraun's macros write items without")]
 
 use std::hint::black_box;
 
