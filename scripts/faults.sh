@@ -4,7 +4,7 @@
 #
 #   scripts/faults.sh                    all faults, each by all of its checkers
 #   scripts/faults.sh FAULT...           these
-#   scripts/faults.sh --by CHECKER ...   only by test, replay, loom, shuttle, tsan or asan
+#   scripts/faults.sh --by CHECKER ...   only by test, replay, counted, loom, shuttle, tsan or asan
 #   scripts/faults.sh --find FAULT...    which of all loom models catch it
 #
 # A fault is a patch, faults/NAME.patch, whose first lines say what is broken and
@@ -14,6 +14,7 @@
 #   Caught-by: loom FILE::TEST BOUND     a model, bounds 1 to BOUND
 #   Caught-by: test ARGUMENTS            cargo test ARGUMENTS
 #   Caught-by: replay TARGET             the corpus of a fuzz target, and some inputs more
+#   Caught-by: counted ARGUMENTS         scripts/counted.sh ARGUMENTS
 #   Caught-by: shuttle ARGUMENTS         scripts/shuttle.sh ARGUMENTS
 #   Caught-by: tsan|asan ARGUMENTS       scripts/sanitize.sh thread|address ARGUMENTS
 #
@@ -137,6 +138,10 @@ check() { # fault, what, checker, arguments
         shuttle)
             by_command "$fault" "$what" "shuttle, \`$*\`" \
                 "scripts/shuttle.sh ${words%% -- *} --no-run" "scripts/shuttle.sh $*" "$panics"
+            ;;
+        counted)
+            by_command "$fault" "$what" "writes counted" \
+                "scripts/counted.sh --no-run" "scripts/counted.sh $*" "$panics"
             ;;
         replay)
             by_command "$fault" "$what" "replay of \`$1\`" \

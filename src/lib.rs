@@ -143,6 +143,9 @@ pub use read::wanted::{Cancelled, Fetch, Wanted};
 pub use retire::{Epoch, Hyaline, Interval, Reclaim};
 pub use stats::{States, Stats, StorageStats, WindowStats};
 pub use storage::{Insert, LookbehindStats, Progress, Storage, StorageOptions};
+#[cfg(counted)]
+#[doc(hidden)]
+pub use sync::counted;
 pub use table::snapshot::{Reader, Snapshot};
 
 /// The README's example is a test.

@@ -1,4 +1,4 @@
-//! The one switch between the primitives of `std`, of loom and of shuttle.
+//! The one switch between the primitives of `std`, of loom and of shuttle, and those that count.
 //!
 //! Everything whose order between threads matters is taken from here, so that the code that
 //! ships is the code that is model-checked. The switch changes which primitive is used, never
@@ -12,7 +12,12 @@ use shuttle as primitives;
 #[cfg(not(any(loom, shuttle)))]
 use std as primitives;
 
-pub(crate) use primitives::sync::atomic::{
+#[cfg(counted)]
+use counted as atomic;
+#[cfg(not(counted))]
+use primitives::sync::atomic;
+
+pub(crate) use atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 #[cfg(not(tsan))]
@@ -22,6 +27,8 @@ pub(crate) use primitives::thread::yield_now;
 #[cfg(tsan)]
 pub(crate) use seen::{Mutex, MutexGuard};
 
+#[cfg(counted)]
+pub mod counted;
 #[cfg(tsan)]
 mod seen;
 mod shadow;
@@ -47,11 +54,15 @@ pub(crate) mod unmodelled {
 /// Every critical section in this crate leaves its data consistent at each step that can panic
 /// (in practice: none can), so that poisoning carries no information here.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    #[cfg(counted)]
+    counted::note(counted::Kind::ReadModifyWrite, mutex);
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// As `lock`, unless somebody else has it.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    #[cfg(counted)]
+    counted::note(counted::Kind::ReadModifyWrite, mutex);
     match mutex.try_lock() {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -59,9 +70,14 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
+#[cfg(counted)]
+use counted::AtomicU64 as Figure;
+#[cfg(not(counted))]
+use std::sync::atomic::AtomicU64 as Figure;
+
 /// A figure for people to read: relaxed, wrapping, never the ground of a decision about safety.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(std::sync::atomic::AtomicU64);
+pub(crate) struct Counter(Figure);
 
 impl Counter {
     const RELAXED: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
@@ -117,6 +133,8 @@ impl<T> Owned<T> {
     /// must happen before this call.
     #[inline]
     pub(crate) unsafe fn with<U>(&self, f: impl FnOnce(&mut T) -> U) -> U {
+        #[cfg(counted)]
+        counted::note(counted::Kind::Store, self);
         #[cfg(loom)]
         // SAFETY: the caller's contract, which loom verifies.
         return self.0.with_mut(|p| f(unsafe { &mut *p }));

@@ -86,6 +86,14 @@ impl<R: Reclaim> Reader<R> {
         &self.storage
     }
 
+    /// The addresses of what is this reader's alone: its first line of lanes.
+    #[cfg(counted)]
+    #[doc(hidden)]
+    pub fn own(&self) -> Range<usize> {
+        let start = self.line.addr();
+        start..start + size_of::<Line<R>>()
+    }
+
     /// A view of the version that is current at some moment within this call. Wait-free but for
     /// versions installed meanwhile; takes no lock (with the default scheme).
     #[must_use]
