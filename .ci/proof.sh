@@ -7,6 +7,8 @@ models() { bash scripts/loom.sh; }
 
 schedules() { LOOKBEHIND_SCHEDULES=${LOOKBEHIND_SCHEDULES:-500} bash scripts/shuttle.sh; }
 
+writes() { bash scripts/counted.sh; }
+
 fuzzing() { # seconds a target
     need_cargo cargo-fuzz "$FUZZ"
     bash scripts/fuzz.sh all "$1"
@@ -25,6 +27,7 @@ faults_all() {
 faults_some() {
     need patch patch
     bash scripts/faults.sh --by test
+    bash scripts/faults.sh --by counted
     bash scripts/faults.sh --by loom no_reader_fence relaxed_publish torn_reserve no_share_fence
     bash scripts/faults.sh --by replay half_not_given_back seek_keeps_the_wait
     bash scripts/faults.sh --by shuttle two_flights
