@@ -1,8 +1,8 @@
 //! What a hit writes, counted: nothing that another reader's hit reads or writes.
 //!
 //! Empty without `--cfg counted`; `scripts/counted.sh` sets it. What is noted, and what is not, is
-//! told in `src/sync/counted.rs`. A line of the processor has 64 bytes, and a prefetcher may fetch its
-//! neighbour along: so that two readers are told apart by pairs of lines.
+//! told in `src/sync/counted.rs`. A line of the processor has 64 bytes, and a prefetcher may fetch
+//! its neighbour along: so readers are told apart by pairs of lines as well.
 #![cfg(counted)]
 
 mod common;

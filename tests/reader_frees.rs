@@ -70,8 +70,8 @@ fn byte(piece: u32) -> u8 {
     piece as u8
 }
 
-/// Publishes a piece, and evicts an old one beside every other; whether it did. There may be no room:
-/// a reader that is not scheduled inside a snapshot keeps what that shows.
+/// Publishes a piece, and evicts an old one beside every other; whether it did. There may be no
+/// room: a reader that is not scheduled inside a snapshot keeps what that shows.
 fn replace<R: Reclaim>(film: &Storage<R>, piece: u32) -> bool {
     match film.insert(piece, &[byte(piece); LEN]) {
         Err(Error::BudgetExhausted { .. }) | Ok(Insert::AlreadyPresent) => return false,

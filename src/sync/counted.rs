@@ -9,9 +9,9 @@
 //! - Plain writes. A snapshot counts its hits in cells of its own, on its owner's stack or wherever
 //!   he keeps it: no other thread looks there, and when it is dropped the sums go to its lane. And a
 //!   plain write to what two readers reach would be a data race, which TSan looks for.
-//! - What other crates and `Arc`s write. A borrowed hit calls none of them (`Snapshot::slices` does:
-//!   it loads the layout from an `ArcSwap`), nor does taking a snapshot with the default scheme. With
-//!   the others their collectors write what they write: so only kept snapshots are counted there.
+//! - What other crates and `Arc`s write. A borrowed hit calls none of them (`Snapshot::slices`
+//!   does: it loads the layout from an `ArcSwap`), nor does taking a snapshot with the default
+//!   scheme. With the others it calls their collectors: there only kept snapshots are counted.
 #![allow(dead_code, reason = "all atomics have the same methods")]
 
 use std::cell::RefCell;
