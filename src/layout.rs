@@ -109,6 +109,14 @@ impl Layout {
         }
     }
 
+    /// How many pieces, from number 0 on, are known to be equally long for good, and how long.
+    pub(crate) fn alike(&self) -> (u32, u32) {
+        match self.kind {
+            Kind::Fixed { piece_len, pieces, .. } => (pieces - 1, piece_len),
+            Kind::Segments(_) => (0, 0),
+        }
+    }
+
     /// A list of segments, empty as yet. The first segment gets number 0 and starts at offset 0.
     /// At most 2^16 segments are known at one time.
     ///

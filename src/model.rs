@@ -43,7 +43,7 @@ pub enum Shown {
 impl<R: Reclaim> Film<R> {
     /// A film of `pieces` pieces, alone in a cache.
     pub fn new(budget: u64, pieces: u32) -> Arc<Self> {
-        let memory = Memory::new(budget);
+        let memory = Memory::new(budget, false);
         let domain = Domain::new();
         let table = Table::new(&memory, &domain, Some(pieces)).expect("room for a root");
         Arc::new(Self { memory, domain, table })
@@ -314,6 +314,23 @@ impl Shelf {
     }
 }
 
+/// The places of a slab.
+pub struct Places(crate::memory::slab::Places);
+
+impl Places {
+    pub fn new(count: usize) -> Self {
+        Self(crate::memory::slab::Places::new(count))
+    }
+
+    pub fn take(&self) -> Option<usize> {
+        self.0.take()
+    }
+
+    pub fn put(&self, place: usize) {
+        self.0.put(place);
+    }
+}
+
 impl Thing {
     pub fn new() -> Self {
         Self(loom::cell::UnsafeCell::new(0))
@@ -350,7 +367,7 @@ pub struct Last {
 
 impl Grace {
     pub fn new() -> (Self, Last) {
-        let (memory, mut batches) = (Memory::new(1 << 20), Batches::default());
+        let (memory, mut batches) = (Memory::new(1 << 20, false), Batches::default());
         let leaf = LeafRef::allocate(&memory, LEAF, Purpose::Publish).expect("room for a leaf");
         let mut list = List::default();
         // SAFETY: the leaf is owned here alone, and handed over once.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lookbehind::model::{Shelf, Thing};
+use lookbehind::model::{Places, Shelf, Thing};
 use loom::thread;
 use loom_tests::check;
 
@@ -69,4 +69,33 @@ fn one_thing() {
 #[test]
 fn two_things() {
     check("recycling_and_aba, two things and three threads", 2, || model(2, 2, 1));
+}
+
+/// A place of a slab is one thread's at a time, and comes with what was done there before.
+#[test]
+fn places() {
+    check("recycling_and_aba, places of a slab and three threads", 3, || {
+        let things: Box<[Thing]> = [Thing::new(), Thing::new()].into();
+        let shared = Arc::new((Places::new(things.len()), things));
+        let work = |(places, things): &(Places, Box<[Thing]>)| {
+            let Some(place) = places.take() else { return 0 };
+            things[place].with();
+            places.put(place);
+            1
+        };
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || work(&shared))
+            })
+            .collect();
+        let mut uses = work(&shared);
+        for thread in threads {
+            uses += thread.join().unwrap();
+        }
+        let (places, things) = &*shared;
+        assert_eq!(things.iter().map(Thing::with).sum::<u32>(), uses);
+        let taken = std::iter::from_fn(|| places.take()).count();
+        assert_eq!(taken, things.len(), "a place was lost");
+    });
 }

@@ -14,6 +14,7 @@
 pub(crate) mod budget;
 pub(crate) mod piece;
 pub(crate) mod pool;
+pub(crate) mod slab;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -24,6 +25,7 @@ use crate::wake::Wakers;
 use budget::Budget;
 use piece::{Header, PieceRef};
 use pool::Shelf;
+use slab::Slabs;
 
 /// The six states of a byte; see [`States`](crate::States).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ pub(crate) enum Refused {
 /// All memory of one cache.
 pub(crate) struct Memory {
     pub(crate) budget: Budget,
+    slabs: Slabs,
     pool: Shelf<Header>,
     /// Buffers whose last handle was dropped after their grace period.
     returned: AtomicPtr<Header>,
@@ -73,9 +76,11 @@ pub(crate) struct Buffer {
 }
 
 impl Memory {
-    pub(crate) fn new(limit: u64) -> Arc<Self> {
+    /// With huge pages, if they are wanted and the system has them.
+    pub(crate) fn new(limit: u64, huge_pages: bool) -> Arc<Self> {
         Arc::new(Self {
             budget: Budget::new(limit),
+            slabs: Slabs::new(huge_pages),
             pool: Shelf::new(64),
             returned: AtomicPtr::new(std::ptr::null_mut()),
             closed: AtomicBool::new(false),
@@ -110,7 +115,7 @@ impl Memory {
                 if !self.budget.reserve(size, State::Assembling) {
                     return Err(Refused::Budget);
                 }
-                let Some(piece) = PieceRef::allocate(size) else {
+                let Some(piece) = PieceRef::allocate(size, &self.slabs) else {
                     self.budget.release(size, State::Assembling);
                     return Err(Refused::Allocator);
                 };

@@ -1,13 +1,14 @@
 //! A piece's memory: header and payload in one allocation.
 //!
 //! ```text
-//! 0        64       128                                     128 + capacity
-//! | read   | counts | payload ............................. |
+//! 0        64     96                                       96 + capacity
+//! | counts | read | payload ............................. |
 //! ```
 //!
-//! Line 0 is what a borrowed hit reads: it is written when the piece is published, when a first
-//! hit sets the visited mark, and when eviction clears it (invariant 9). Line 1 holds what
-//! handles and the reclaimer write. The payload starts on a line of its own, 64-byte aligned.
+//! Line 0 holds what handles and the reclaimer write. Line 1 is what a borrowed hit reads: it is
+//! written when the piece is published, when a first hit sets the visited mark, and when eviction
+//! clears it (invariant 9). The payload begins on the same line, so that a hit which looks at the
+//! first bytes misses once; it is 32-byte aligned.
 //!
 //! The reference count is 1 for the table plus one for each [`Held`](crate::Held). The table's
 //! share is dropped by the reclaimer after the grace period, so a snapshot that shows the piece
@@ -18,13 +19,14 @@ use std::ptr::NonNull;
 
 use super::Memory;
 use super::budget::rounded;
+use super::slab::{Slab, Slabs};
 use crate::retire::Link;
 use crate::sync::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Canary, Ordering, fence,
 };
 
 /// Bytes in front of every payload.
-pub(crate) const HEADER: usize = 128;
+pub(crate) const HEADER: usize = 96;
 const ALIGN: usize = 64;
 
 /// What may be done with a published piece: unpublished by whoever wins the claim.
@@ -32,7 +34,7 @@ const OPEN: u8 = 0;
 const CLAIMED: u8 = 1;
 
 /// The counts of a piece, on a line of their own.
-#[repr(align(64))]
+#[repr(C, align(32))]
 pub(crate) struct Counts {
     refs: AtomicUsize,
     claim: AtomicU8,
@@ -40,13 +42,16 @@ pub(crate) struct Counts {
     pub(crate) returned: AtomicPtr<Header>,
     /// The memory that counts the buffer, kept alive by one strong count.
     pub(crate) home: *const Memory,
+    /// Where the memory came from; null for the allocator.
+    slab: *const Slab,
     /// The reclaimer's.
     pub(crate) link: Link,
 }
 
 /// The header of a buffer.
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 pub(crate) struct Header {
+    pub(crate) counts: Counts,
     len: u32,
     index: u32,
     /// Bytes of the whole allocation, as the budget counts them.
@@ -56,7 +61,6 @@ pub(crate) struct Header {
     born: AtomicU64,
     visited: AtomicBool,
     pub(crate) canary: Canary,
-    pub(crate) counts: Counts,
 }
 
 /// A pointer to a buffer; says nothing about who owns it.
@@ -82,14 +86,20 @@ fn layout_for(size: usize) -> Option<Layout> {
 }
 
 impl PieceRef {
-    /// Asks the allocator for a buffer of `size` bytes in all; `None` if it refuses.
-    pub(crate) fn allocate(size: usize) -> Option<Self> {
+    /// A buffer of `size` bytes in all, out of a slab or from the allocator; `None` if it refuses.
+    pub(crate) fn allocate(size: usize, slabs: &Slabs) -> Option<Self> {
         debug_assert!(size >= HEADER);
         const { assert!(PAYLOAD == size_of::<Header>() && PAYLOAD >= HEADER) };
-        let layout = layout_for(size)?;
-        // SAFETY: the size is not zero.
-        let memory = unsafe { std::alloc::alloc(layout) };
-        let header = NonNull::new(memory.cast::<Header>())?;
+        let (memory, slab) = match slabs.allocate(size) {
+            Some((memory, slab)) => (memory, std::ptr::from_ref(slab)),
+            None => {
+                let layout = layout_for(size)?;
+                // SAFETY: the size is not zero.
+                let memory = unsafe { std::alloc::alloc(layout) };
+                (NonNull::new(memory)?, std::ptr::null())
+            }
+        };
+        let header = memory.cast::<Header>();
         // SAFETY: fresh memory, large and aligned enough for a header.
         unsafe {
             header.write(Header {
@@ -104,6 +114,7 @@ impl PieceRef {
                     claim: AtomicU8::new(OPEN),
                     returned: AtomicPtr::new(std::ptr::null_mut()),
                     home: std::ptr::null(),
+                    slab,
                     link: Link::default(),
                 },
             });
@@ -112,10 +123,11 @@ impl PieceRef {
     }
 
     /// # Safety
-    /// The caller owns the buffer alone, and nobody uses it afterwards.
+    /// The caller owns the buffer alone, and nobody uses it afterwards; the slabs that it was
+    /// allocated from are alive.
     pub(crate) unsafe fn free(self) {
-        // SAFETY: alive until here.
-        let layout = layout_for(unsafe { self.size() });
+        // SAFETY: alive until here, as is its slab.
+        let (layout, slab) = unsafe { (layout_for(self.size()), self.header().counts.slab.as_ref()) };
         #[cfg(loom)] // A late reader shall find the fallen canary instead of reused memory.
         if let Some(layout) = layout {
             crate::sync::quarantine::keep(self.0.as_ptr().cast(), layout);
@@ -124,8 +136,10 @@ impl PieceRef {
         // SAFETY: allocated in `allocate` with this layout; owned by the caller.
         unsafe {
             std::ptr::drop_in_place(self.0.as_ptr());
-            if let Some(layout) = layout {
-                std::alloc::dealloc(self.0.as_ptr().cast(), layout);
+            match (slab, layout) {
+                (Some(slab), _) => slab.free(self.0.cast()),
+                (None, Some(layout)) => std::alloc::dealloc(self.0.as_ptr().cast(), layout),
+                (None, None) => {}
             }
         }
     }
@@ -215,7 +229,20 @@ impl PieceRef {
     #[inline(always)]
     pub(crate) unsafe fn bytes<'a>(self) -> &'a [u8] {
         // SAFETY: the caller's contract.
-        unsafe { std::slice::from_raw_parts(self.payload().as_ptr(), self.header().len as usize) }
+        unsafe { self.first(self.header().len) }
+    }
+
+    /// The first bytes of a piece.
+    ///
+    /// # Safety
+    /// As for [`PieceRef::bytes`]; the piece is not shorter.
+    #[inline(always)]
+    pub(crate) unsafe fn first<'a>(self, len: u32) -> &'a [u8] {
+        // SAFETY: the caller's contract.
+        unsafe {
+            debug_assert!(len <= self.header().len);
+            std::slice::from_raw_parts(self.payload().as_ptr(), len as usize)
+        }
     }
 
     pub(crate) fn as_ptr(self) -> *mut Header {
@@ -228,7 +255,6 @@ impl PieceRef {
 }
 
 impl Header {
-    #[cfg(feature = "validate")]
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
@@ -308,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_piece_is_claimed_once_pinned_by_handles_and_marked_by_hits() {
-        let piece = PieceRef::allocate(size_for(100)).unwrap();
+        let piece = PieceRef::allocate(size_for(100), &Slabs::new(false)).unwrap();
         // SAFETY: fresh, and freed at the end.
         unsafe {
             // Twice, for a buffer is used for one piece after the other.

@@ -31,7 +31,7 @@ impl Drop for Room {
 }
 
 fn room(budget: u64) -> Room {
-    Room(Memory::new(budget))
+    Room(Memory::new(budget, false))
 }
 
 fn buffer(memory: &Arc<Memory>) -> Buffer {

@@ -10,7 +10,6 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::version::{RootRef, leaf_of};
-use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::read::held::Held;
 use crate::retire::{Interval, Lane, Line, Reclaim, Span};
@@ -50,6 +49,8 @@ pub struct Reader<R: Reclaim = Interval> {
     /// Lines of the cache's domain, which the storage keeps alive.
     line: *const Line<R>,
     more: RefCell<Vec<*const Line<R>>>,
+    /// Pieces before number `.0` are `.1` bytes long.
+    alike: (u32, u32),
     /// One thread at a time: lanes are looked for without synchronisation.
     _not_sync: PhantomData<Cell<()>>,
 }
@@ -65,7 +66,8 @@ unsafe impl<R: Reclaim> Send for Reader<R> {}
 /// `std::mem::forget` leaks one lane and what the version shows, for as long as the cache
 /// lives; [`Stats::snapshots`](crate::Stats::snapshots) counts it.
 pub struct Snapshot<'r, R: Reclaim = Interval> {
-    film: &'r Film<R>,
+    reader: &'r Reader<R>,
+    alike: (u32, u32),
     lane: &'r Lane<R>,
     root: RootRef,
     span: Span,
@@ -77,7 +79,8 @@ impl<R: Reclaim> Reader<R> {
     pub(crate) fn new(storage: Storage<R>) -> Self {
         let domain = &storage.film.table.domain;
         let line = std::ptr::from_ref(domain.lines.claim(&domain.scheme));
-        Self { storage, line, more: RefCell::default(), _not_sync: PhantomData }
+        let alike = storage.film.layout.load().alike();
+        Self { storage, line, more: RefCell::default(), alike, _not_sync: PhantomData }
     }
 
     /// The storage that this reader reads.
@@ -99,32 +102,32 @@ impl<R: Reclaim> Reader<R> {
     #[must_use]
     #[inline]
     pub fn snapshot(&self) -> Snapshot<'_, R> {
-        self.announce(Span::ALL)
+        self.announce(Span::ALL, self.alike)
     }
 
     /// A view that shows, and keeps, only these pieces.
     #[must_use]
     #[inline]
     pub fn snapshot_range(&self, pieces: Range<u32>) -> Snapshot<'_, R> {
-        self.announce(if pieces.is_empty() {
+        let span = if pieces.is_empty() {
             Span::NONE
         } else {
             Span { first: pieces.start, last: pieces.end - 1 }
-        })
+        };
+        self.announce(span, (0, 0))
     }
 
     #[inline]
-    fn announce(&self, span: Span) -> Snapshot<'_, R> {
-        let film = &*self.storage.film;
+    fn announce(&self, span: Span, alike: (u32, u32)) -> Snapshot<'_, R> {
         // SAFETY: lines live as long as the domain, which the storage keeps alive.
         let lane = match unsafe { (*self.line).idle_lane() } {
             Some(lane) => lane,
             None => self.another_lane(),
         };
-        let table = &film.table;
+        let table = &self.storage.film.table;
         // SAFETY: the lane is idle, and this reader's alone.
         let root = unsafe { table.domain.scheme.enter(&lane.announcement, &table.root, span) };
-        Snapshot { film, lane, root, span, hits: Cell::new(0), misses: Cell::new(0) }
+        Snapshot { reader: self, alike, lane, root, span, hits: Cell::new(0), misses: Cell::new(0) }
     }
 
     #[cold]
@@ -160,21 +163,26 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
         unsafe { self.root.head() }.number
     }
 
+    /// The piece, and its length.
     #[inline(always)]
-    fn piece(&self, piece: u32) -> Option<PieceRef> {
-        if !self.span.contains(piece) {
+    fn piece(&self, piece: u32) -> Option<(PieceRef, u32)> {
+        let (alike, len) = self.alike;
+        // SAFETY: announced, and within the span; a table of pieces that are alike has a place for
+        // each of them. The payload need not wait for the header to say how long it is.
+        let (found, len) = if piece < alike {
+            (unsafe { self.root.get_fixed(piece) }?, len)
+        } else if self.span.contains(piece) {
+            let found = unsafe { self.root.get(piece) }?;
+            (found, unsafe { found.header() }.len())
+        } else {
             return None;
+        };
+        // SAFETY: as above.
+        unsafe {
+            found.header().canary.sing();
+            found.header().visit();
         }
-        // SAFETY: announced, and within the span.
-        let found = unsafe { self.root.get(piece) };
-        if let Some(found) = found {
-            // SAFETY: as above.
-            unsafe {
-                found.header().canary.sing();
-                found.header().visit();
-            }
-        }
-        found
+        Some((found, len))
     }
 
     /// Whether the piece is there (within the range, for a snapshot of a range).
@@ -189,11 +197,11 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
     #[inline]
     pub fn get(&self, piece: u32) -> Option<&[u8]> {
         match self.piece(piece) {
-            Some(found) => {
+            Some((found, len)) => {
                 self.hits.set(self.hits.get() + 1);
                 // SAFETY: published, so written whole and immutable (invariant 5); alive while
                 // the snapshot is, to which the slice is tied.
-                Some(unsafe { found.bytes() })
+                Some(unsafe { found.first(len) })
             }
             None => {
                 self.misses.set(self.misses.get() + 1);
@@ -209,7 +217,7 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
         let count = if found.is_some() { &self.hits } else { &self.misses };
         count.set(count.get() + 1);
         // SAFETY: the table's share cannot go while the snapshot shows the piece.
-        found.map(|found| unsafe {
+        found.map(|(found, _)| unsafe {
             found.retain();
             Held::new(found)
         })
@@ -256,7 +264,7 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
     /// ```
     #[must_use]
     pub fn slices(&self, bytes: Range<u64>) -> Option<impl Iterator<Item = &[u8]>> {
-        let layout = self.film.layout();
+        let layout = self.reader.storage.layout();
         if bytes.start < layout.start_offset() || bytes.end > layout.total_len() {
             return None;
         }
@@ -272,7 +280,9 @@ impl<R: Reclaim> Drop for Snapshot<'_, R> {
     #[inline]
     fn drop(&mut self) {
         self.lane.hits.add_alone(self.hits.get());
-        self.lane.misses.add_alone(self.misses.get());
+        if self.misses.get() > 0 {
+            self.lane.misses.add_alone(self.misses.get());
+        }
         // SAFETY: announced by `Reader::announce`; nothing borrowed of it is left.
         unsafe { R::leave(&self.lane.announcement) };
     }

@@ -1,0 +1,277 @@
+//! Buffers on huge pages.
+//!
+//! Where a page is 4 KiB, a hit that no cache holds waits for a walk of the page table nearly as long
+//! as for the piece. Linux maps 2 MiB at a time if a mapping asks for it and is as large; buffers
+//! that an allocator places one by one never are. So buffers of one size come in slabs: 64 MiB of
+//! addresses or less, of which nothing is memory before it is written. (Slab: Bonwick 1994; here
+//! without construction.)
+//!
+//! A buffer that is freed gives its pages back to the system, and keeps its place in the slab for
+//! the next one of its size; the slab lives as long as the cache's memory does. Huge pages may hold
+//! up to 2 MiB for each size beyond what the budget counts: the rest of the page that the newest
+//! buffer lies on.
+
+use crate::sync::{AtomicU64, Ordering};
+
+const WORDS: usize = if cfg!(loom) { 1 } else { 8 };
+const MOST_PLACES: usize = WORDS * 64;
+
+/// The places of a slab, one bit for each that is free. Lock-free: a step is repeated only if
+/// another thread took a place.
+pub(crate) struct Places([AtomicU64; WORDS]);
+
+impl Places {
+    /// All of them free.
+    pub(crate) fn new(count: usize) -> Self {
+        let bits = |word: usize| match count.saturating_sub(word * 64) {
+            0 => 0,
+            count @ 1..64 => (1 << count) - 1,
+            _ => u64::MAX,
+        };
+        Self(std::array::from_fn(|word| AtomicU64::new(bits(word))))
+    }
+
+    /// Takes one for the caller alone.
+    pub(crate) fn take(&self) -> Option<usize> {
+        for (number, word) in self.0.iter().enumerate() {
+            let mut free = word.load(Ordering::Relaxed);
+            while free != 0 {
+                let bit = free & free.wrapping_neg();
+                // Acquire: pairs with the Release in `put`, so that the last owner's look comes
+                // before this one's write. Model: `recycling_and_aba`, places.
+                free = word.fetch_and(!bit, Ordering::Acquire);
+                if free & bit != 0 {
+                    return Some(number * 64 + bit.trailing_zeros() as usize);
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives one back.
+    pub(crate) fn put(&self, place: usize) {
+        // Release: pairs with the Acquire in `take`.
+        self.0[place / 64].fetch_or(1 << (place % 64), Ordering::Release);
+    }
+}
+
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use mapped::{Slab, Slabs};
+#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+pub(crate) use none::{Slab, Slabs};
+
+/// Where the system has no huge pages that one could ask for, and under the models.
+#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+mod none {
+    use std::ptr::NonNull;
+
+    pub(crate) struct Slabs;
+    pub(crate) enum Slab {}
+
+    impl Slabs {
+        pub(crate) fn new(_wanted: bool) -> Self {
+            Self
+        }
+
+        pub(crate) fn allocate(&self, _size: usize) -> Option<(NonNull<u8>, &Slab)> {
+            None
+        }
+    }
+
+    impl Slab {
+        pub(crate) unsafe fn free(&self, _buffer: NonNull<u8>) {
+            match *self {}
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+mod mapped {
+    use std::ffi::c_void;
+    use std::ptr::NonNull;
+
+    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+    use rustix::param::page_size;
+
+    use super::{MOST_PLACES, Places};
+    use crate::memory::piece::size_for;
+    use crate::sync::{AtomicBool, AtomicPtr, Ordering};
+
+    const HUGE: usize = 2 << 20;
+    /// Addresses that a slab takes, unless one buffer takes more.
+    const LARGEST: usize = 64 << 20;
+    /// Pieces of lengths that films have in common: a film's last piece and the segments of a
+    /// live film are each as long as they are, and would take a slab each.
+    const GRAIN: usize = 16 << 10;
+
+    /// All slabs of a cache, the newest first. Appended on need, and never taken out.
+    pub(crate) struct Slabs {
+        newest: AtomicPtr<Slab>,
+        wanted: AtomicBool,
+    }
+
+    pub(crate) struct Slab {
+        older: *mut Slab,
+        /// What was mapped; buffers begin at its first huge page.
+        mapping: NonNull<c_void>,
+        mapped: usize,
+        first: NonNull<u8>,
+        size: usize,
+        places: Places,
+    }
+
+    // SAFETY: `older` is written before the slab is shared, and never again; what the other pointers
+    // name is not looked into.
+    unsafe impl Sync for Slab {}
+    // SAFETY: as above; a mapping belongs to no thread.
+    unsafe impl Send for Slab {}
+
+    impl Slabs {
+        pub(crate) fn new(wanted: bool) -> Self {
+            let newest = AtomicPtr::new(std::ptr::null_mut());
+            Self { newest, wanted: AtomicBool::new(wanted) }
+        }
+
+        /// Memory for a buffer of `size` bytes, and the slab that it goes back to; `None` if the
+        /// allocator is to be asked.
+        pub(crate) fn allocate(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
+            let regular = size.checked_sub(size_for(0)).is_some_and(|len| len.is_multiple_of(GRAIN));
+            if !regular || size == size_for(0) || !self.wanted.load(Ordering::Relaxed) {
+                return None;
+            }
+            let with_room = self.iter().find_map(|slab| slab.allocate(size));
+            with_room.or_else(|| self.another(size))
+        }
+
+        fn iter(&self) -> impl Iterator<Item = &Slab> {
+            // Acquire: pairs with the Release in `another`.
+            let mut next = self.newest.load(Ordering::Acquire);
+            std::iter::from_fn(move || {
+                // SAFETY: slabs are freed only with the whole list, which is borrowed.
+                let slab = unsafe { next.as_ref() }?;
+                next = slab.older;
+                Some(slab)
+            })
+        }
+
+        #[cold]
+        fn another(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
+            let Some(slab) = Slab::map(size) else {
+                // Not to be asked for again with each buffer.
+                self.wanted.store(false, Ordering::Relaxed);
+                return None;
+            };
+            let slab = Box::into_raw(Box::new(slab));
+            // SAFETY: not shared yet, and then freed only with the list.
+            let buffer = unsafe { (*slab).allocate(size) };
+            let mut newest = self.newest.load(Ordering::Relaxed);
+            loop {
+                // SAFETY: not shared yet.
+                unsafe { (*slab).older = newest };
+                // Release: pairs with the Acquire in `iter`.
+                let pushed = self.newest.compare_exchange_weak(
+                    newest,
+                    slab,
+                    Ordering::Release,
+                    Ordering::Relaxed,
+                );
+                match pushed {
+                    Ok(_) => return buffer,
+                    Err(now) => newest = now,
+                }
+            }
+        }
+    }
+
+    impl Drop for Slabs {
+        fn drop(&mut self) {
+            let mut next = *self.newest.get_mut();
+            while !next.is_null() {
+                // SAFETY: made by `Box::into_raw` in `another`; nobody borrows the list any more.
+                let slab = unsafe { Box::from_raw(next) };
+                next = slab.older;
+            }
+        }
+    }
+
+    impl Slab {
+        /// A slab for buffers of this size; `None` if the system has no addresses left, or no huge
+        /// pages.
+        fn map(size: usize) -> Option<Self> {
+            let count = (LARGEST / size).clamp(1, MOST_PLACES);
+            let mapped = size.checked_mul(count)?.checked_next_multiple_of(HUGE)? + HUGE;
+            let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+            // SAFETY: a new mapping, at an address that the system chooses.
+            let mapping = unsafe {
+                let flags = flags | MapFlags::NORESERVE;
+                mmap_anonymous(std::ptr::null_mut(), mapped, protection, flags)
+            };
+            let mapping = NonNull::new(mapping.ok()?)?;
+            let start = mapping.cast::<u8>();
+            // SAFETY: less than HUGE, by which the mapping is longer than its buffers.
+            let first = unsafe { start.add(start.align_offset(HUGE)) };
+            let older = std::ptr::null_mut();
+            let slab = Self { older, mapping, mapped, first, size, places: Places::new(count) };
+            // SAFETY: within the mapping, whose content it does not change.
+            let advised = unsafe {
+                madvise(first.as_ptr().cast(), mapped - HUGE, Advice::LinuxHugepage)
+            };
+            advised.is_ok().then_some(slab)
+        }
+
+        fn allocate(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
+            if self.size != size {
+                return None;
+            }
+            let place = self.places.take()?;
+            // SAFETY: the mapping has room for all places.
+            Some((unsafe { self.first.add(place * size) }, self))
+        }
+
+        /// Gives a buffer's pages back to the system, and its place to the next one.
+        ///
+        /// # Safety
+        /// It came from this slab, and nobody uses it any more.
+        pub(crate) unsafe fn free(&self, buffer: NonNull<u8>) {
+            // The pages at its ends may be its neighbours' as well.
+            let page = page_size();
+            let start = buffer.addr().get().next_multiple_of(page);
+            let end = (buffer.addr().get() + self.size) / page * page;
+            if start < end {
+                let start = buffer.as_ptr().with_addr(start);
+                // An error leaves the pages where they are: in the next buffer's place.
+                // SAFETY: the caller's contract, and the range lies within the buffer.
+                let _ = unsafe {
+                    madvise(start.cast(), end - start.addr(), Advice::LinuxDontNeed)
+                };
+            }
+            let offset = buffer.addr().get() - self.first.addr().get();
+            self.places.put(offset / self.size);
+        }
+    }
+
+    impl Drop for Slab {
+        fn drop(&mut self) {
+            // SAFETY: mapped in `map` with this length; no buffer is in use, for each keeps alive
+            // the memory that slabs belong to.
+            let unmapped = unsafe { munmap(self.mapping.as_ptr(), self.mapped) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_is_taken_once_until_it_is_put_back() {
+        for count in [1, 63, 64, 65, MOST_PLACES] {
+            let places = Places::new(count);
+            let taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
+            assert_eq!(taken, (0..count).collect::<Vec<_>>());
+            places.put(count - 1);
+            assert_eq!((places.take(), places.take()), (Some(count - 1), None));
+        }
+    }
+}

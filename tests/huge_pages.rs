@@ -1,0 +1,67 @@
+//! Buffers on huge pages hold what was written, and give their memory back to the system.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{KIB, MIB};
+use lookbehind::{Cache, Error, Layout};
+
+const LEN: usize = 64 * KIB;
+const PIECES: u32 = 960;
+
+/// Bytes of the process in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * KIB
+}
+
+fn content(piece: u32, round: u32) -> Vec<u8> {
+    let mut bytes = vec![(piece + round) as u8; LEN];
+    bytes[..4].copy_from_slice(&piece.to_le_bytes());
+    bytes[LEN - 4..].copy_from_slice(&round.to_le_bytes());
+    bytes
+}
+
+// One test, for others would change what the process has in memory.
+#[test]
+fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
+    let cache = Cache::builder().budget(64 * MIB as u64).huge_pages(true).build().unwrap();
+    let film = cache.add_storage(Layout::fixed(u64::from(PIECES) * LEN as u64, LEN as u32).unwrap());
+    let film = film.unwrap();
+    let before = resident();
+    for round in 0..2 {
+        for piece in 0..PIECES {
+            film.insert(piece, &content(piece, round)).unwrap();
+        }
+        let reader = film.reader();
+        let snapshot = reader.snapshot();
+        for piece in 0..PIECES {
+            assert!(snapshot.get(piece).unwrap() == content(piece, round), "piece {piece}");
+        }
+        drop(snapshot);
+        let full = resident() - before;
+        assert!(full >= 56 * MIB, "{full} bytes came");
+        // Another size makes room for itself: what is freed does not stay with the first one.
+        let held = film.get(0).unwrap();
+        let other = cache.add_storage(Layout::fixed(32 * MIB as u64, MIB as u32).unwrap()).unwrap();
+        for piece in 0..32 {
+            other.insert(piece, &vec![piece as u8; MIB]).unwrap();
+        }
+        let mixed = resident() - before;
+        assert!(mixed <= 64 * MIB + 8 * MIB, "{mixed} bytes are there");
+        for piece in (0..32).filter(|piece| other.contains(*piece)) {
+            assert!(other.get(piece).unwrap().iter().all(|byte| *byte == piece as u8));
+        }
+        assert!(held[..] == content(0, round));
+        drop(held);
+        other.remove().unwrap();
+        film.evict(0..PIECES).unwrap();
+        cache.set_budget(MIB as u64).unwrap();
+        assert_eq!(cache.shrink(common::PATIENCE), Ok(()));
+        let left = resident().saturating_sub(before);
+        assert!(left <= 16 * MIB, "{left} bytes are left");
+        cache.set_budget(64 * MIB as u64).unwrap();
+    }
+    assert!(matches!(film.get(0), Err(Error::Missing { .. })));
+}
