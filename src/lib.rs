@@ -106,6 +106,7 @@ mod evict;
 mod film;
 mod foreign;
 pub mod global;
+mod grown;
 mod id;
 mod ingest;
 mod layout;

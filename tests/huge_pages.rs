@@ -1,5 +1,5 @@
 //! Buffers on huge pages hold what was written, and give their memory back to the system.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(any(asan, tsan))))]
 
 mod common;
 
@@ -27,7 +27,8 @@ fn content(piece: u32, round: u32) -> Vec<u8> {
 #[test]
 fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
     let cache = Cache::builder().budget(64 * MIB as u64).huge_pages(true).build().unwrap();
-    let film = cache.add_storage(Layout::fixed(u64::from(PIECES) * LEN as u64, LEN as u32).unwrap());
+    let film =
+        cache.add_storage(Layout::fixed(u64::from(PIECES) * LEN as u64, LEN as u32).unwrap());
     let film = film.unwrap();
     let before = resident();
     for round in 0..2 {

@@ -78,7 +78,10 @@ pub(crate) const fn size_for(len: usize) -> usize {
 }
 
 /// Where the payload starts. The checkers' atomics are larger than `std`'s, and so their headers.
-const PAYLOAD: usize = if cfg!(any(loom, shuttle)) { size_of::<Header>() } else { HEADER };
+const PAYLOAD: usize = size_of::<Header>();
+const _: () = assert!(PAYLOAD >= HEADER);
+const _: () = assert!(PAYLOAD == HEADER || cfg!(any(loom, shuttle, asan, tsan)));
+const _: () = assert!(std::mem::offset_of!(Header, len) == 64 || cfg!(any(loom, shuttle)));
 
 /// How a buffer that the budget counts as `size` bytes is allocated.
 fn layout_for(size: usize) -> Option<Layout> {
@@ -89,7 +92,6 @@ impl PieceRef {
     /// A buffer of `size` bytes in all, out of a slab or from the allocator; `None` if it refuses.
     pub(crate) fn allocate(size: usize, slabs: &Slabs) -> Option<Self> {
         debug_assert!(size >= HEADER);
-        const { assert!(PAYLOAD == size_of::<Header>() && PAYLOAD >= HEADER) };
         let (memory, slab) = match slabs.allocate(size) {
             Some((memory, slab)) => (memory, std::ptr::from_ref(slab)),
             None => {
@@ -127,7 +129,8 @@ impl PieceRef {
     /// allocated from are alive.
     pub(crate) unsafe fn free(self) {
         // SAFETY: alive until here, as is its slab.
-        let (layout, slab) = unsafe { (layout_for(self.size()), self.header().counts.slab.as_ref()) };
+        let (layout, slab) =
+            unsafe { (layout_for(self.size()), self.header().counts.slab.as_ref()) };
         #[cfg(loom)] // A late reader shall find the fallen canary instead of reused memory.
         if let Some(layout) = layout {
             crate::sync::quarantine::keep(self.0.as_ptr().cast(), layout);

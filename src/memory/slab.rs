@@ -55,13 +55,14 @@ impl Places {
     }
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+#[cfg(all(target_os = "linux", not(any(loom, shuttle, asan, tsan))))]
 pub(crate) use mapped::{Slab, Slabs};
-#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+#[cfg(any(not(target_os = "linux"), loom, shuttle, asan, tsan))]
 pub(crate) use none::{Slab, Slabs};
 
-/// Where the system has no huge pages that one could ask for, and under the models.
-#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+/// Where the system has no huge pages that one could ask for, and under checkers, which know what
+/// comes from the allocator.
+#[cfg(any(not(target_os = "linux"), loom, shuttle, asan, tsan))]
 mod none {
     use std::ptr::NonNull;
 
@@ -85,7 +86,7 @@ mod none {
     }
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+#[cfg(all(target_os = "linux", not(any(loom, shuttle, asan, tsan))))]
 mod mapped {
     use std::ffi::c_void;
     use std::ptr::NonNull;
@@ -94,8 +95,9 @@ mod mapped {
     use rustix::param::page_size;
 
     use super::{MOST_PLACES, Places};
+    use crate::grown::Grown;
     use crate::memory::piece::size_for;
-    use crate::sync::{AtomicBool, AtomicPtr, Ordering};
+    use crate::sync::{AtomicBool, Ordering};
 
     const HUGE: usize = 2 << 20;
     /// Addresses that a slab takes, unless one buffer takes more.
@@ -104,14 +106,13 @@ mod mapped {
     /// live film are each as long as they are, and would take a slab each.
     const GRAIN: usize = 16 << 10;
 
-    /// All slabs of a cache, the newest first. Appended on need, and never taken out.
+    /// All slabs of a cache.
     pub(crate) struct Slabs {
-        newest: AtomicPtr<Slab>,
+        list: Grown<Slab>,
         wanted: AtomicBool,
     }
 
     pub(crate) struct Slab {
-        older: *mut Slab,
         /// What was mapped; buffers begin at its first huge page.
         mapping: NonNull<c_void>,
         mapped: usize,
@@ -120,38 +121,26 @@ mod mapped {
         places: Places,
     }
 
-    // SAFETY: `older` is written before the slab is shared, and never again; what the other pointers
-    // name is not looked into.
+    // SAFETY: what the pointers name is not looked into.
     unsafe impl Sync for Slab {}
     // SAFETY: as above; a mapping belongs to no thread.
     unsafe impl Send for Slab {}
 
     impl Slabs {
         pub(crate) fn new(wanted: bool) -> Self {
-            let newest = AtomicPtr::new(std::ptr::null_mut());
-            Self { newest, wanted: AtomicBool::new(wanted) }
+            Self { list: Grown::new(), wanted: AtomicBool::new(wanted) }
         }
 
         /// Memory for a buffer of `size` bytes, and the slab that it goes back to; `None` if the
         /// allocator is to be asked.
         pub(crate) fn allocate(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
-            let regular = size.checked_sub(size_for(0)).is_some_and(|len| len.is_multiple_of(GRAIN));
+            let regular =
+                size.checked_sub(size_for(0)).is_some_and(|len| len.is_multiple_of(GRAIN));
             if !regular || size == size_for(0) || !self.wanted.load(Ordering::Relaxed) {
                 return None;
             }
-            let with_room = self.iter().find_map(|slab| slab.allocate(size));
+            let with_room = self.list.iter().find_map(|slab| slab.allocate(size));
             with_room.or_else(|| self.another(size))
-        }
-
-        fn iter(&self) -> impl Iterator<Item = &Slab> {
-            // Acquire: pairs with the Release in `another`.
-            let mut next = self.newest.load(Ordering::Acquire);
-            std::iter::from_fn(move || {
-                // SAFETY: slabs are freed only with the whole list, which is borrowed.
-                let slab = unsafe { next.as_ref() }?;
-                next = slab.older;
-                Some(slab)
-            })
         }
 
         #[cold]
@@ -161,36 +150,8 @@ mod mapped {
                 self.wanted.store(false, Ordering::Relaxed);
                 return None;
             };
-            let slab = Box::into_raw(Box::new(slab));
-            // SAFETY: not shared yet, and then freed only with the list.
-            let buffer = unsafe { (*slab).allocate(size) };
-            let mut newest = self.newest.load(Ordering::Relaxed);
-            loop {
-                // SAFETY: not shared yet.
-                unsafe { (*slab).older = newest };
-                // Release: pairs with the Acquire in `iter`.
-                let pushed = self.newest.compare_exchange_weak(
-                    newest,
-                    slab,
-                    Ordering::Release,
-                    Ordering::Relaxed,
-                );
-                match pushed {
-                    Ok(_) => return buffer,
-                    Err(now) => newest = now,
-                }
-            }
-        }
-    }
-
-    impl Drop for Slabs {
-        fn drop(&mut self) {
-            let mut next = *self.newest.get_mut();
-            while !next.is_null() {
-                // SAFETY: made by `Box::into_raw` in `another`; nobody borrows the list any more.
-                let slab = unsafe { Box::from_raw(next) };
-                next = slab.older;
-            }
+            // Another thread's buffers may fill it first.
+            self.list.append(slab).allocate(size)
         }
     }
 
@@ -210,12 +171,10 @@ mod mapped {
             let start = mapping.cast::<u8>();
             // SAFETY: less than HUGE, by which the mapping is longer than its buffers.
             let first = unsafe { start.add(start.align_offset(HUGE)) };
-            let older = std::ptr::null_mut();
-            let slab = Self { older, mapping, mapped, first, size, places: Places::new(count) };
+            let slab = Self { mapping, mapped, first, size, places: Places::new(count) };
             // SAFETY: within the mapping, whose content it does not change.
-            let advised = unsafe {
-                madvise(first.as_ptr().cast(), mapped - HUGE, Advice::LinuxHugepage)
-            };
+            let advised =
+                unsafe { madvise(first.as_ptr().cast(), mapped - HUGE, Advice::LinuxHugepage) };
             advised.is_ok().then_some(slab)
         }
 
@@ -241,9 +200,7 @@ mod mapped {
                 let start = buffer.as_ptr().with_addr(start);
                 // An error leaves the pages where they are: in the next buffer's place.
                 // SAFETY: the caller's contract, and the range lies within the buffer.
-                let _ = unsafe {
-                    madvise(start.cast(), end - start.addr(), Advice::LinuxDontNeed)
-                };
+                let _ = unsafe { madvise(start.cast(), end - start.addr(), Advice::LinuxDontNeed) };
             }
             let offset = buffer.addr().get() - self.first.addr().get();
             self.places.put(offset / self.size);

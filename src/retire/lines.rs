@@ -5,12 +5,12 @@
 //! may walk them without protection; a reader that is gone leaves its line to the next one, and
 //! a lane whose snapshot was forgotten stays out of use.
 //!
-//! Orderings: a line is appended with Release and walked with Acquire. That a pass which misses
-//! a fresh line also misses nothing that its snapshot could need is the argument of the scheme:
-//! the append stands before the reader's fence, as the announcement does.
+//! That a pass which misses a fresh line also misses nothing that its snapshot could need is the
+//! argument of the scheme: the append stands before the reader's fence, as the announcement does.
 
 use super::Scheme;
-use crate::sync::{AtomicBool, AtomicPtr, Counter, Ordering};
+use crate::grown::Grown;
+use crate::sync::{AtomicBool, Counter, Ordering};
 
 /// Lanes in a line: the snapshots of one reader that can live at once without another line.
 pub(crate) const LANES: usize = if cfg!(loom) { 1 } else { 8 };
@@ -23,22 +23,13 @@ pub(crate) struct Lane<S: Scheme> {
     pub(crate) misses: Counter,
 }
 
-#[repr(align(128))]
 pub(crate) struct Line<S: Scheme> {
     lanes: [Lane<S>; LANES],
     owned: AtomicBool,
-    next: *mut Line<S>,
 }
 
 /// All lines of a cache.
-pub(crate) struct Lines<S: Scheme> {
-    head: AtomicPtr<Line<S>>,
-}
-
-// SAFETY: `next` is written before the line is shared, and never again; all else is Sync.
-unsafe impl<S: Scheme> Sync for Line<S> {}
-// SAFETY: the raw pointer is to a line, which may be freed on any thread.
-unsafe impl<S: Scheme> Send for Line<S> {}
+pub(crate) struct Lines<S: Scheme>(Grown<Line<S>>);
 
 impl<S: Scheme> Line<S> {
     fn new(scheme: &S) -> Self {
@@ -47,11 +38,7 @@ impl<S: Scheme> Line<S> {
             hits: Counter::default(),
             misses: Counter::default(),
         };
-        Self {
-            lanes: std::array::from_fn(lane),
-            owned: AtomicBool::new(true),
-            next: std::ptr::null_mut(),
-        }
+        Self { lanes: std::array::from_fn(lane), owned: AtomicBool::new(true) }
     }
 
     /// A lane that announces nothing. The line must be the caller's.
@@ -69,28 +56,17 @@ impl<S: Scheme> Line<S> {
 
 impl<S: Scheme> Lines<S> {
     pub(crate) fn new() -> Self {
-        Self { head: AtomicPtr::new(std::ptr::null_mut()) }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Line<S>> {
-        // Acquire: pairs with the Release in `claim` that appended the line.
-        let mut next = self.head.load(Ordering::Acquire);
-        std::iter::from_fn(move || {
-            // SAFETY: lines are freed only with the whole list, which is borrowed.
-            let line = unsafe { next.as_ref() }?;
-            next = line.next;
-            Some(line)
-        })
+        Self(Grown::new())
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &Lane<S>> {
-        self.iter().flat_map(|line| &line.lanes)
+        self.0.iter().flat_map(|line| &line.lanes)
     }
 
     /// A line for the caller alone, with at least one idle lane, until it disowns it.
     /// Lock-free: a step is repeated only because another thread got a line.
     pub(crate) fn claim(&self, scheme: &S) -> &Line<S> {
-        for line in self.iter() {
+        for line in self.0.iter() {
             if line.owned.load(Ordering::Relaxed) {
                 continue;
             }
@@ -102,29 +78,6 @@ impl<S: Scheme> Lines<S> {
                 return line;
             }
         }
-        let line = Box::into_raw(Box::new(Line::new(scheme)));
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: not shared yet.
-            unsafe { (*line).next = head };
-            let pushed =
-                self.head.compare_exchange_weak(head, line, Ordering::Release, Ordering::Relaxed);
-            match pushed {
-                // SAFETY: freed only with the whole list, which is borrowed.
-                Ok(_) => return unsafe { &*line },
-                Err(now) => head = now,
-            }
-        }
-    }
-}
-
-impl<S: Scheme> Drop for Lines<S> {
-    fn drop(&mut self) {
-        let mut next = self.head.load(Ordering::Relaxed);
-        while !next.is_null() {
-            // SAFETY: made by `Box::into_raw` in `claim`; nobody borrows the list any more.
-            let line = unsafe { Box::from_raw(next) };
-            next = line.next;
-        }
+        self.0.append(Line::new(scheme))
     }
 }

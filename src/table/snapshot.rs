@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::version::{RootRef, leaf_of};
+use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::read::held::Held;
 use crate::retire::{Interval, Lane, Line, Reclaim, Span};
@@ -66,7 +67,8 @@ unsafe impl<R: Reclaim> Send for Reader<R> {}
 /// `std::mem::forget` leaks one lane and what the version shows, for as long as the cache
 /// lives; [`Stats::snapshots`](crate::Stats::snapshots) counts it.
 pub struct Snapshot<'r, R: Reclaim = Interval> {
-    reader: &'r Reader<R>,
+    film: &'r Film<R>,
+    /// As for the reader; of no piece, in a snapshot of a range.
     alike: (u32, u32),
     lane: &'r Lane<R>,
     root: RootRef,
@@ -119,15 +121,16 @@ impl<R: Reclaim> Reader<R> {
 
     #[inline]
     fn announce(&self, span: Span, alike: (u32, u32)) -> Snapshot<'_, R> {
+        let film = &*self.storage.film;
         // SAFETY: lines live as long as the domain, which the storage keeps alive.
         let lane = match unsafe { (*self.line).idle_lane() } {
             Some(lane) => lane,
             None => self.another_lane(),
         };
-        let table = &self.storage.film.table;
+        let table = &film.table;
         // SAFETY: the lane is idle, and this reader's alone.
         let root = unsafe { table.domain.scheme.enter(&lane.announcement, &table.root, span) };
-        Snapshot { reader: self, alike, lane, root, span, hits: Cell::new(0), misses: Cell::new(0) }
+        Snapshot { film, alike, lane, root, span, hits: Cell::new(0), misses: Cell::new(0) }
     }
 
     #[cold]
@@ -264,7 +267,7 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
     /// ```
     #[must_use]
     pub fn slices(&self, bytes: Range<u64>) -> Option<impl Iterator<Item = &[u8]>> {
-        let layout = self.reader.storage.layout();
+        let layout = self.film.layout();
         if bytes.start < layout.start_offset() || bytes.end > layout.total_len() {
             return None;
         }

@@ -37,7 +37,8 @@ impl Drop for Alone {
 }
 
 fn table(pieces: Option<u32>) -> Alone {
-    let table = Table::new(&Memory::new(1 << 20, false), &Domain::new(), pieces).expect("there is room");
+    let table =
+        Table::new(&Memory::new(1 << 20, false), &Domain::new(), pieces).expect("there is room");
     Alone(ManuallyDrop::new(table))
 }
 

@@ -24,7 +24,7 @@ impl Piece {
 
     /// Bytes of memory that it takes: a header, and whole units.
     pub(super) fn size(&self) -> u64 {
-        (128 + self.len as u64).next_multiple_of(128)
+        (96 + self.len as u64).next_multiple_of(128)
     }
 
     /// Compares all bytes.
