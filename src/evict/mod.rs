@@ -244,9 +244,10 @@ impl<R: Reclaim> Shared<R> {
             unsafe { (root.head().number, root.leaf_numbers()) }
         });
         let middle = leaf_of(hand).clamp(leaves.start, leaves.end);
+        let before = hand.checked_sub(1).map_or(Span::NONE, |last| Span { first: 0, last });
         // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
-        let after = (middle..leaves.end).map(|leaf| (leaf, hand..u32::MAX));
-        let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, 0..hand));
+        let after = (middle..leaves.end).map(|leaf| (leaf, Span { first: hand, last: u32::MAX }));
+        let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, before));
         let mut left = count;
         film.table.domain.with_lane(|lane| {
             let mut numbers = Vec::new();
@@ -254,9 +255,9 @@ impl<R: Reclaim> Shared<R> {
                 film.look(lane, nodes_of(leaf), |root| {
                     numbers.clear();
                     // SAFETY: the leaf is announced; no piece is looked into.
-                    let pieces = unsafe { root.leaf(leaf).map(|leaf| leaf.pieces()) };
+                    let pieces = unsafe { root.leaf(leaf).map(|leaf| leaf.pieces_in(part)) };
                     let pieces = pieces.into_iter().flatten().map(|(piece, _)| piece);
-                    numbers.extend(pieces.filter(|piece| part.contains(piece)).take(left));
+                    numbers.extend(pieces.take(left));
                 });
                 for &piece in &numbers {
                     film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);

@@ -1,9 +1,9 @@
 //! A table looked through from end to end, while nobody else uses it: for `Cache::validate`.
 
 use super::publish::Table;
-use super::version::{LeafRef, NONE, RootRef};
+use super::version::{LeafRef, RootRef, leaf_of};
 use crate::memory::piece::PieceRef;
-use crate::retire::{Record, Scheme};
+use crate::retire::{Record, Scheme, Span};
 use crate::sync::Ordering;
 use crate::validate::check;
 
@@ -141,8 +141,8 @@ impl<S: Scheme> Table<S> {
                 let (number, touched) = (root.head().number, root.head().touched);
                 let previous = root.head().previous.ok_or("a version without the one before")?;
                 check!(previous.head().number + 1 == number, "a gap before version {number}");
-                if touched != NONE
-                    && let Some(leaf) = root.leaf(touched)
+                if touched != Span::NONE
+                    && let Some(leaf) = root.leaf(leaf_of(touched.first))
                 {
                     let born = leaf.head().born;
                     check!(born == number, "version {number} shows a new leaf of {born}");

@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use super::version::{LEAF, LeafRef, NONE, Root, RootRef, leaf_of, nodes_of};
+use super::version::{LEAF, LeafRef, Root, RootRef, leaf_of, nodes_of};
 use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
@@ -233,7 +233,7 @@ impl<S: Scheme> Table<S> {
                 leaf.copy(current.leaf(number), number, version); // W3
                 leaf.set(piece, Some(shown));
                 shown.header().set_born(version);
-                if root.copy(current, number, Some(leaf), self.fixed).is_none() {
+                if root.copy(current, Span::one(piece), Some(leaf), self.fixed).is_none() {
                     break Published::OutOfWindow;
                 }
                 if self.install(current, root) {
@@ -271,7 +271,7 @@ impl<S: Scheme> Table<S> {
         // SAFETY: announced, so the version and what it shows within the span is alive.
         unsafe {
             if let Some(leaf) = current.leaf(leaf_of(span.first)) {
-                for (piece, shown) in leaf.pieces().filter(|(piece, _)| span.contains(*piece)) {
+                for (piece, shown) in leaf.pieces_in(span) {
                     if claims.len() == limit {
                         break;
                     }
@@ -292,6 +292,8 @@ impl<S: Scheme> Table<S> {
     pub(crate) fn unpublish(&self, lane: &Lane<S>, mut nodes: Nodes<'_, S>, claims: &[Claim]) {
         let (root, leaf) = nodes.both();
         let number = leaf_of(claims[0].piece);
+        let one = |claim: &Claim| Span::one(claim.piece);
+        let touched = claims.iter().map(one).fold(Span::NONE, Span::hull);
         let bytes: usize = claims.iter().map(|claim| claim.size).sum();
         // Noted before it is seen, lest a pass that frees the pieces at once be noted first.
         self.memory.budget.transfer(bytes, State::Published, State::Limbo);
@@ -308,7 +310,7 @@ impl<S: Scheme> Table<S> {
                 }
                 let left = (leaf.head().used > 0).then_some(leaf);
                 // Unpublishing never widens the span of leaves, so the root has the capacity.
-                let built = root.copy(current, number, left, self.fixed);
+                let built = root.copy(current, touched, left, self.fixed);
                 debug_assert!(built.is_some());
                 if self.install(current, root) {
                     break left.is_some();
@@ -328,7 +330,7 @@ impl<S: Scheme> Table<S> {
         loop {
             // SAFETY: as in `publish`.
             unsafe {
-                let built = root.copy(current, NONE, None, self.fixed);
+                let built = root.copy(current, Span::NONE, None, self.fixed);
                 debug_assert!(built.is_some());
                 root.head_mut().closed = true;
                 if self.install(current, root) {

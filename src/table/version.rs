@@ -21,8 +21,6 @@ use crate::sync::{Canary, Owned};
 /// Pieces in a leaf: few, so that copying one is cheap; many, so that the root stays short.
 pub(crate) const LEAF: u32 = if cfg!(loom) { 2 } else { 256 };
 const SHIFT: u32 = LEAF.trailing_zeros();
-/// No leaf: what a version has touched that changed none.
-pub(crate) const NONE: u32 = u32::MAX;
 
 pub(crate) const fn leaf_of(piece: u32) -> u32 {
     piece >> SHIFT
@@ -65,8 +63,9 @@ pub(crate) struct Root {
     /// The first leaf's number and how many there are: a live film's window moves.
     pub(crate) first: u32,
     pub(crate) leaves: u32,
-    /// The leaf in which this version differs from `previous`, or [`NONE`].
-    pub(crate) touched: u32,
+    /// Pieces of one leaf outside of which this version is as `previous`; [`Span::NONE`] if it is
+    /// everywhere.
+    pub(crate) touched: Span,
     pub(crate) capacity: u32,
     /// Pieces that this version shows.
     pub(crate) present: u32,
@@ -248,9 +247,20 @@ impl LeafRef {
     /// The leaf is alive for as long as the iterator is used.
     pub(crate) unsafe fn pieces(self) -> impl Iterator<Item = (u32, PieceRef)> {
         // SAFETY: the caller's contract.
+        unsafe { self.pieces_in(Span::ALL) }
+    }
+
+    /// Those within the span.
+    ///
+    /// # Safety
+    /// As for `pieces`.
+    pub(crate) unsafe fn pieces_in(self, span: Span) -> impl Iterator<Item = (u32, PieceRef)> {
+        // SAFETY: the caller's contract.
         let (number, slots) = unsafe { (self.head().number, self.head().slots) };
         let first = number * LEAF;
-        (0..slots).filter_map(move |slot| {
+        let start = span.first.saturating_sub(first);
+        let end = span.last.checked_sub(first).map_or(0, |last| slots.min(last.saturating_add(1)));
+        (start..end).filter_map(move |slot| {
             // SAFETY: the caller's contract; `slot` is within the leaf.
             let piece = unsafe { self.slots().add(slot as usize).read() };
             piece.map(|piece| (first + slot, piece))
@@ -281,7 +291,7 @@ impl RootRef {
             number: 0,
             first: 0,
             leaves: 0,
-            touched: NONE,
+            touched: Span::NONE,
             capacity,
             present: 0,
             closed: false,
@@ -382,24 +392,25 @@ impl RootRef {
         }
     }
 
-    /// Makes this the version after `from`, with leaf `number` being `leaf`; `None` if it has not
-    /// the capacity for it.
+    /// Makes this the version after `from`, which differs in these pieces of one leaf, with `leaf` in
+    /// its place; `None` if it has not the capacity for it.
     ///
     /// # Safety
     /// This root is owned by the caller alone, `from` is alive; `leaf` is as it shall be shown.
     pub(crate) unsafe fn copy(
         self,
         from: RootRef,
-        number: u32,
+        touched: Span,
         leaf: Option<LeafRef>,
         fixed: bool,
     ) -> Option<()> {
+        let number = (touched != Span::NONE).then(|| leaf_of(touched.first));
         // SAFETY: the caller's contract; places are within the capacity that is checked.
         unsafe {
             let old = from.head();
             let head = self.head_mut();
             let (mut first, mut end) = (old.first, old.first + old.leaves);
-            if !fixed && number != NONE {
+            if let Some(number) = number.filter(|_| !fixed) {
                 // The window of a live film: without the empty leaves at either end.
                 let shows =
                     |n: u32| if n == number { leaf.is_some() } else { from.leaf(n).is_some() };
@@ -424,9 +435,9 @@ impl RootRef {
             head.previous = Some(from);
             head.first = first;
             head.leaves = end - first;
-            head.touched = number;
+            head.touched = touched;
             head.closed = old.closed;
-            let before = if number == NONE { None } else { from.leaf(number) };
+            let before = number.and_then(|number| from.leaf(number));
             head.present = old.present + leaf.map_or(0, |l| l.head().used)
                 - before.map_or(0, |l| l.head().used);
             if fixed {
@@ -437,7 +448,7 @@ impl RootRef {
                     self.places().add((n - first) as usize).write(from.leaf(n));
                 }
             }
-            if number != NONE && (first..end).contains(&number) {
+            if let Some(number) = number.filter(|number| (first..end).contains(number)) {
                 self.places().add((number - first) as usize).write(leaf);
             }
             head.canary.rise();
@@ -502,12 +513,13 @@ impl RootRef {
             let head = self.head();
             let Some(previous) = head.previous else { return };
             each(Record::Root(previous));
-            if head.touched == NONE {
+            if head.touched == Span::NONE {
                 return;
             }
-            let Some(old) = previous.leaf(head.touched) else { return };
-            let new = self.leaf(head.touched);
-            for (number, piece) in old.pieces() {
+            let leaf = leaf_of(head.touched.first);
+            let Some(old) = previous.leaf(leaf) else { return };
+            let new = self.leaf(leaf);
+            for (number, piece) in old.pieces_in(head.touched) {
                 if new.and_then(|leaf| leaf.get(number)) != Some(piece) {
                     each(Record::Piece(piece));
                 }
