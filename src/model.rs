@@ -185,7 +185,7 @@ impl<R: Reclaim> Reader<R> {
 impl<R: Reclaim> Drop for Reader<R> {
     fn drop(&mut self) {
         // SAFETY: lines live as long as the domain, which the film keeps alive.
-        unsafe { (*self.line).disown() };
+        self.film.domain.lines.leave(unsafe { &*self.line });
     }
 }
 

@@ -3,7 +3,9 @@
 //! A line is a handful of lanes; a [`Reader`](crate::Reader) owns a line, a snapshot takes a
 //! lane of it. Lines live as long as the cache and are appended on need, so that the reclaimer
 //! may walk them without protection; a reader that is gone leaves its line to the next one, and
-//! a lane whose snapshot was forgotten stays out of use.
+//! a lane whose snapshot was forgotten stays out of use. A call that looks into a table without a
+//! reader, as every writer does, claims a line of another list for that long: there are as many as
+//! such calls at once, and no reader stands between them.
 //!
 //! That a pass which misses a fresh line also misses nothing that its snapshot could need is the
 //! argument of the scheme: the append stands before the reader's fence, as the announcement does.
@@ -29,7 +31,13 @@ pub(crate) struct Line<S: Scheme> {
 }
 
 /// All lines of a cache.
-pub(crate) struct Lines<S: Scheme>(Grown<Line<S>>);
+pub(crate) struct Lines<S: Scheme> {
+    readers: Grown<Line<S>>,
+    calls: Grown<Line<S>>,
+    /// Lines that readers have left behind. A hint, so that a new reader need not look at all
+    /// lines in vain.
+    left: Counter,
+}
 
 impl<S: Scheme> Line<S> {
     fn new(scheme: &S) -> Self {
@@ -47,8 +55,17 @@ impl<S: Scheme> Line<S> {
         self.lanes.iter().find(|lane| S::is_idle(&lane.announcement))
     }
 
+    /// Whether the line is the caller's now, until it disowns it.
+    fn claim(&self) -> bool {
+        if self.owned.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Acquire: pairs with the Release in `disown`.
+        self.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     /// Gives the line to whoever wants one next.
-    pub(crate) fn disown(&self) {
+    fn disown(&self) {
         // Release: pairs with the Acquire in `claim`.
         self.owned.store(false, Ordering::Release);
     }
@@ -56,28 +73,41 @@ impl<S: Scheme> Line<S> {
 
 impl<S: Scheme> Lines<S> {
     pub(crate) fn new() -> Self {
-        Self(Grown::new())
+        Self { readers: Grown::new(), calls: Grown::new(), left: Counter::default() }
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &Lane<S>> {
-        self.0.iter().flat_map(|line| &line.lanes)
+        self.readers.iter().chain(self.calls.iter()).flat_map(|line| &line.lanes)
     }
 
-    /// A line for the caller alone, with at least one idle lane, until it disowns it.
-    /// Lock-free: a step is repeated only because another thread got a line.
+    /// A line for a reader, with at least one idle lane. Lock-free: a step is repeated only because another thread got a line.
     pub(crate) fn claim(&self, scheme: &S) -> &Line<S> {
-        for line in self.0.iter() {
-            if line.owned.load(Ordering::Relaxed) {
-                continue;
-            }
-            // Acquire: pairs with the Release in `disown`.
-            let claimed =
-                line.owned.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
-            // Where every lane holds a forgotten snapshot, the claimed line stays out of use.
-            if claimed.is_ok() && line.idle_lane().is_some() {
-                return line;
-            }
+        if self.left.get() > 0
+            && let Some(line) = self.readers.iter().find(|line| line.claim())
+        {
+            self.left.sub(1);
+            return line;
         }
-        self.0.append(Line::new(scheme))
+        self.readers.append(Line::new(scheme))
+    }
+
+    /// Takes the line of a reader that is gone. Where every lane holds a forgotten snapshot, the line
+    /// stays out of use.
+    pub(crate) fn leave(&self, line: &Line<S>) {
+        if line.idle_lane().is_some() {
+            line.disown();
+            self.left.add(1);
+        }
+    }
+
+    /// Runs `f` with a lane of its own. Lock-free, as `claim`.
+    pub(crate) fn with_lane<T>(&self, scheme: &S, f: impl FnOnce(&Lane<S>) -> T) -> T {
+        let claimed = self.calls.iter().find(|line| line.claim());
+        let line = claimed.unwrap_or_else(|| self.calls.append(Line::new(scheme)));
+        // The lane is idle again whenever the line is disowned.
+        let lane = line.idle_lane().unwrap_or_else(|| unreachable!("claimed without a lane"));
+        let result = f(lane);
+        line.disown();
+        result
     }
 }

@@ -62,7 +62,7 @@ fn a_line_that_is_given_up_is_the_next_ones() {
     let (scheme, lines) = (Interval::new(), Lines::new());
     let (first, second) = (lines.claim(&scheme), lines.claim(&scheme));
     assert!(!std::ptr::eq(first, second));
-    first.disown();
+    lines.leave(first);
     assert!(std::ptr::eq(first, lines.claim(&scheme)));
     assert_eq!(lines.lanes().count(), 2 * lines::LANES);
 }
@@ -76,7 +76,7 @@ fn a_line_full_of_forgotten_snapshots_is_nobodys() {
         // SAFETY: the lane is idle, and nobody follows what it announces.
         unsafe { scheme.enter(&lane.announcement, &root, Span::ALL) };
     }
-    full.disown();
+    lines.leave(full);
     let next = lines.claim(&scheme);
     assert!(!std::ptr::eq(full, next) && next.idle_lane().is_some());
 }

@@ -41,12 +41,7 @@ impl<S: Scheme> Domain<S> {
 
     /// Runs `f` with a lane of its own.
     pub(crate) fn with_lane<T>(&self, f: impl FnOnce(&Lane<S>) -> T) -> T {
-        let line = self.lines.claim(&self.scheme);
-        // A claimed line always has an idle lane.
-        let lane = line.idle_lane().unwrap_or_else(|| unreachable!("claimed without a lane"));
-        let result = f(lane);
-        line.disown();
-        result
+        self.lines.with_lane(&self.scheme, f)
     }
 }
 

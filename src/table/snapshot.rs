@@ -150,9 +150,10 @@ impl<R: Reclaim> Reader<R> {
 
 impl<R: Reclaim> Drop for Reader<R> {
     fn drop(&mut self) {
+        let lines = &self.storage.film.table.domain.lines;
         for line in self.more.get_mut().iter().chain([&self.line]) {
             // SAFETY: lines live as long as the domain, which the storage keeps alive.
-            unsafe { (**line).disown() };
+            lines.leave(unsafe { &**line });
         }
     }
 }
