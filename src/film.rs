@@ -17,8 +17,9 @@ use crate::retire::{Lane, Reclaim, Span};
 use crate::shared::Shared;
 use crate::storage::StorageOptions;
 use crate::sync::{ArcSwap, AtomicBool, AtomicU32, Counter, Ordering};
+use crate::table::leaf::{LEAF, leaf_of, span_of};
 use crate::table::publish::{Claim, Table};
-use crate::table::version::{LEAF, RootRef, leaf_of, span_of};
+use crate::table::version::RootRef;
 
 /// A storage as the cache has it.
 pub(crate) struct Film<R: Reclaim> {

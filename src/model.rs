@@ -15,8 +15,9 @@ pub use crate::read::held::Held;
 use crate::retire::batches::{Batches, Flag};
 pub use crate::retire::{Epoch, Interval, Reclaim, Specification};
 use crate::retire::{Lane, Line, List, Record, Span};
+use crate::table::leaf::{LEAF, LeafRef, leaf_of};
 use crate::table::publish::{Domain, Published, Table};
-use crate::table::version::{LEAF, LeafRef, RootRef, leaf_of};
+use crate::table::version::RootRef;
 
 /// Bytes in every piece of a model.
 pub const LEN: usize = 4;

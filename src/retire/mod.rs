@@ -30,7 +30,8 @@ pub use specification::Specification;
 
 use crate::memory::piece::PieceRef;
 use crate::sync::{AtomicPtr, Owned};
-use crate::table::version::{LeafRef, Root, RootRef, span_of};
+use crate::table::leaf::{LeafRef, span_of};
+use crate::table::version::{Root, RootRef};
 
 /// A reclamation scheme: [`Interval`], [`Epoch`] or [`Hyaline`].
 ///

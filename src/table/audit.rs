@@ -1,7 +1,8 @@
 //! A table looked through from end to end, while nobody else uses it: for `Cache::validate`.
 
+use super::leaf::{LeafRef, leaf_of};
 use super::publish::Table;
-use super::version::{LeafRef, RootRef, leaf_of};
+use super::version::RootRef;
 use crate::memory::piece::PieceRef;
 use crate::retire::{Record, Scheme, Span};
 use crate::sync::Ordering;

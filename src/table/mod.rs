@@ -2,6 +2,8 @@
 
 #[cfg(feature = "validate")]
 pub(crate) mod audit;
+pub(crate) mod leaf;
+mod node;
 pub(crate) mod publish;
 pub(crate) mod snapshot;
 pub(crate) mod sweep;

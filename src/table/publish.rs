@@ -19,7 +19,8 @@
 
 use std::sync::Arc;
 
-use super::version::{LEAF, LeafRef, Root, RootRef, leaf_of, nodes_of};
+use super::leaf::{LEAF, LeafRef, leaf_of, nodes_of};
+use super::version::{Root, RootRef};
 use crate::memory::piece::PieceRef;
 use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};

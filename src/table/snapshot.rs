@@ -9,7 +9,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::version::{RootRef, leaf_of};
+use super::leaf::leaf_of;
+use super::version::RootRef;
 use crate::film::Film;
 use crate::memory::piece::PieceRef;
 use crate::read::held::Held;

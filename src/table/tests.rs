@@ -5,8 +5,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::thread;
 
+use super::leaf::{LEAF, Leaf, LeafRef, leaf_of, nodes_of, span_of};
 use super::publish::{Claim, Domain, Published, Table};
-use super::version::{LEAF, Leaf, LeafRef, Root, RootRef, leaf_of, nodes_of, span_of};
+use super::version::{Root, RootRef};
 use crate::memory::budget::rounded;
 use crate::memory::piece::{PieceRef, size_for};
 use crate::memory::{Memory, Purpose, State};
