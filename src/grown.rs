@@ -9,8 +9,8 @@ pub(crate) struct Grown<T> {
     newest: AtomicPtr<Node<T>>,
 }
 
-/// On lines of its own: two, for processors fetch them in pairs.
-#[repr(align(128))]
+/// On pairs of lines of its own, for processors fetch them in pairs.
+#[repr(C, align(128))]
 struct Node<T> {
     thing: T,
     older: *mut Node<T>,

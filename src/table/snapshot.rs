@@ -97,7 +97,8 @@ impl<R: Reclaim> Reader<R> {
     #[doc(hidden)]
     pub fn own(&self) -> Range<usize> {
         let start = self.line.addr();
-        start..start + size_of::<Line<R>>()
+        // What follows in the last pair of the processor's lines is the list's, which hits leave alone.
+        start..(start + size_of::<Line<R>>()).next_multiple_of(128)
     }
 
     /// A view of the version that is current at some moment within this call. Wait-free but for
@@ -172,22 +173,22 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
     #[inline(always)]
     fn piece(&self, piece: u32) -> Option<(PieceRef, u32)> {
         let (alike, len) = self.alike;
-        // SAFETY: announced, and within the span; a table of pieces that are alike has a place for
-        // each of them. The payload need not wait for the header to say how long it is.
-        let (found, len) = if piece < alike {
-            (unsafe { self.root.get_fixed(piece) }?, len)
-        } else if self.span.contains(piece) {
-            let found = unsafe { self.root.get(piece) }?;
-            (found, unsafe { found.header() }.len())
-        } else {
-            return None;
-        };
-        // SAFETY: as above.
+        // SAFETY: announced, and looked for within the span only; the table of a film whose pieces
+        // are alike has a place for each of them.
         unsafe {
+            let (found, len) = if piece < alike {
+                // The first look at the payload need not wait for what the header says.
+                (self.root.get_fixed(piece)?, len)
+            } else if self.span.contains(piece) {
+                let found = self.root.get(piece)?;
+                (found, found.header().len())
+            } else {
+                return None;
+            };
             found.header().canary.sing();
             found.header().visit();
+            Some((found, len))
         }
-        Some((found, len))
     }
 
     /// Whether the piece is there (within the range, for a snapshot of a range).
