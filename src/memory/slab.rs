@@ -48,6 +48,13 @@ impl Places {
         None
     }
 
+    /// Takes this one, if it is free.
+    fn take_this(&self, place: usize) -> bool {
+        let bit = 1 << (place % 64);
+        // Acquire: as in `take`.
+        place < MOST_PLACES && self.0[place / 64].fetch_and(!bit, Ordering::Acquire) & bit != 0
+    }
+
     /// Gives one back.
     pub(crate) fn put(&self, place: usize) {
         // Release: pairs with the Acquire in `take`.
@@ -173,8 +180,9 @@ mod mapped {
             let first = unsafe { start.add(start.align_offset(HUGE)) };
             let slab = Self { mapping, mapped, first, size, places: Places::new(count) };
             // SAFETY: within the mapping, whose content it does not change.
-            let advised =
-                unsafe { madvise(first.as_ptr().cast(), mapped - HUGE, Advice::LinuxHugepage) };
+            // Of a huge page at the end that buffers fill in part only the rest would be nobody's.
+            let whole = size * count / HUGE * HUGE;
+            let advised = unsafe { madvise(first.as_ptr().cast(), whole, Advice::LinuxHugepage) };
             advised.is_ok().then_some(slab)
         }
 
@@ -192,18 +200,27 @@ mod mapped {
         /// # Safety
         /// It came from this slab, and nobody uses it any more.
         pub(crate) unsafe fn free(&self, buffer: NonNull<u8>) {
-            // The pages at its ends may be its neighbours' as well.
+            // The pages at its ends are its neighbours' as well, unless these are free: then they
+            // are kept from others for that long.
             let page = page_size();
-            let start = buffer.addr().get().next_multiple_of(page);
-            let end = (buffer.addr().get() + self.size) / page * page;
+            let at = buffer.addr().get();
+            let place = (at - self.first.addr().get()) / self.size;
+            // A page longer than a buffer may be more than two buffers'.
+            let alone = |place: &usize| page <= self.size && self.places.take_this(*place);
+            let before = place.checked_sub(1).filter(alone);
+            let after = Some(place + 1).filter(alone);
+            let start = if before.is_some() { at / page * page } else { at.next_multiple_of(page) };
+            let end = at + self.size;
+            let end = if after.is_some() { end.next_multiple_of(page) } else { end / page * page };
             if start < end {
                 let start = buffer.as_ptr().with_addr(start);
                 // An error leaves the pages where they are: in the next buffer's place.
-                // SAFETY: the caller's contract, and the range lies within the buffer.
+                // SAFETY: the caller's contract; what lies outside of the buffer is in places
+                // that were free, and are nobody else's until they are put back.
                 let _ = unsafe { madvise(start.cast(), end - start.addr(), Advice::LinuxDontNeed) };
             }
-            let offset = buffer.addr().get() - self.first.addr().get();
-            self.places.put(offset / self.size);
+            self.places.put(place);
+            before.into_iter().chain(after).for_each(|place| self.places.put(place));
         }
     }
 

@@ -1,0 +1,37 @@
+//! Small pieces on huge pages take no more than is counted, but for the rest of a huge page.
+#![cfg(all(target_os = "linux", not(any(asan, tsan))))]
+
+mod common;
+
+use common::{KIB, MIB};
+use lookbehind::{Cache, Layout};
+
+/// Bytes of the process in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * KIB
+}
+
+// One test, for others would change what the process has in memory.
+#[test]
+fn what_small_pieces_take_beside_the_budget_is_the_rest_of_a_huge_page() {
+    let cache = Cache::builder().budget(96 * MIB as u64).huge_pages(true).build().unwrap();
+    let before = resident();
+    for len in [16 * KIB, 32 * KIB] {
+        let pieces = (80 * MIB / len) as u32;
+        let layout = Layout::fixed(80 * MIB as u64, len as u32).unwrap();
+        let film = cache.add_storage(layout).unwrap();
+        for piece in 0..pieces {
+            film.insert(piece, &vec![1; len]).unwrap();
+        }
+        let beside = (resident() - before).saturating_sub(cache.stats().resident as usize);
+        assert!(beside <= 6 * MIB, "{beside} bytes beside the budget");
+        film.remove().unwrap();
+        cache.set_budget(MIB as u64).unwrap();
+        assert_eq!(cache.shrink(common::PATIENCE), Ok(()));
+        let left = resident().saturating_sub(before);
+        assert!(left <= 6 * MIB, "{left} bytes are left");
+        cache.set_budget(96 * MIB as u64).unwrap();
+    }
+}
