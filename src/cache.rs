@@ -23,8 +23,6 @@ use crate::table::publish::{Domain, Table};
 
 /// The least budget: room for a table and a few small pieces.
 const MIN_BUDGET: u64 = 16 << 10;
-/// From this budget on the 2 MiB of a huge page for each length of piece are next to nothing.
-const HUGE_FROM: u64 = 256 << 20;
 /// Versions that may be in the making at once in a full cache.
 pub(crate) const SPARE_VERSIONS: usize = 4;
 
@@ -52,7 +50,7 @@ impl<R: Reclaim> fmt::Debug for Cache<R> {
 #[must_use]
 pub struct CacheBuilder {
     budget: u64,
-    huge_pages: Option<bool>,
+    huge_pages: bool,
     policy: Box<dyn Policy>,
     observers: Vec<Box<dyn Observer>>,
     clock: Clock,
@@ -66,12 +64,13 @@ impl CacheBuilder {
         self
     }
 
-    /// Whether buffers of pieces come on huge pages, which makes a hit that misses the caches about
-    /// a third cheaper; by default if the budget is 256 MiB or more. Linux alone has them, unless
-    /// `/sys/kernel/mm/transparent_hugepage/enabled` says "never". For each length of piece up to
-    /// 2 MiB may be resident beyond the budget: the rest of the page that was begun last.
+    /// Whether buffers of pieces come on huge pages, which makes a hit that misses the caches cheaper;
+    /// off by default. On Linux, with pages of 4 KiB, for pieces of a multiple of 16 KiB, unless
+    /// `/sys/kernel/mm/transparent_hugepage/enabled` says "never"; elsewhere it changes nothing. What
+    /// the system keeps beyond the buffers is not in the budget: for each length of piece the rest
+    /// of a huge page, up to 2 MiB, and what it fills up again of pages that were given back in part.
     pub fn huge_pages(mut self, wanted: bool) -> Self {
-        self.huge_pages = Some(wanted);
+        self.huge_pages = wanted;
         self
     }
 
@@ -109,7 +108,7 @@ impl CacheBuilder {
     pub fn build_with<R: Reclaim>(self) -> Result<Cache<R>> {
         check_budget(self.budget)?;
         let shared = Arc::new(Shared {
-            memory: Memory::new(self.budget, self.huge_pages.unwrap_or(self.budget >= HUGE_FROM)),
+            memory: Memory::new(self.budget, self.huge_pages),
             domain: Domain::new(),
             directory: ArcSwap::from_pointee(Directory { slots: Vec::new() }),
             changing: Mutex::new(()),
@@ -154,7 +153,7 @@ impl Cache {
     pub fn builder() -> CacheBuilder {
         CacheBuilder {
             budget: 256 << 20,
-            huge_pages: None,
+            huge_pages: false,
             policy: Box::new(NextUse),
             observers: Vec::new(),
             clock: Clock::system(),

@@ -1,7 +1,7 @@
 //! A list that only grows, the newest first: what is on it stays where it is for as long as the
 //! list lives, so that anyone may walk it without protection.
 //!
-//! Orderings: appended with Release and walked with Acquire. Model: `retire_against_snapshot`.
+//! Orderings: appended with Release and walked with Acquire. Model: `evict_against_get`.
 
 use crate::sync::{AtomicPtr, Ordering};
 

@@ -327,6 +327,10 @@ impl Places {
         self.0.take()
     }
 
+    pub fn take_this(&self, place: usize) -> bool {
+        self.0.take_this(place)
+    }
+
     pub fn put(&self, place: usize) {
         self.0.put(place);
     }

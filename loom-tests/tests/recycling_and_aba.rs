@@ -77,19 +77,19 @@ fn places() {
     check("recycling_and_aba, places of a slab and three threads", 3, || {
         let things: Box<[Thing]> = [Thing::new(), Thing::new()].into();
         let shared = Arc::new((Places::new(things.len()), things));
-        let work = |(places, things): &(Places, Box<[Thing]>)| {
-            let Some(place) = places.take() else { return 0 };
+        // Any place, or the one beside one's own.
+        let work = |(places, things): &(Places, Box<[Thing]>), this: Option<usize>| {
+            let taken = this.map_or_else(|| places.take(), |n| places.take_this(n).then_some(n));
+            let Some(place) = taken else { return 0 };
             things[place].with();
             places.put(place);
             1
         };
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || work(&shared))
-            })
-            .collect();
-        let mut uses = work(&shared);
+        let threads = [None, Some(1)].map(|this| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || work(&shared, this))
+        });
+        let mut uses = work(&shared, None);
         for thread in threads {
             uses += thread.join().unwrap();
         }

@@ -1,15 +1,15 @@
 //! Buffers on huge pages.
 //!
-//! Where a page is 4 KiB, a hit that no cache holds waits for a walk of the page table nearly as long
-//! as for the piece. Linux maps 2 MiB at a time if a mapping asks for it and is as large; buffers
+//! Where a page is 4 KiB, a hit that no cache holds waits for a walk of the page table about as
+//! long as for the piece. Linux maps 2 MiB at a time if a mapping asks for it and is as large; buffers
 //! that an allocator places one by one never are. So buffers of one size come in slabs: 64 MiB of
-//! addresses or less, of which nothing is memory before it is written. (Slab: Bonwick 1994; here
-//! without construction.)
+//! addresses, or less for small buffers, and more for one that is larger. (Slab: Bonwick 1994; here
+//! without construction.) Only lengths that films have in common get them, multiples of 16 KiB.
 //!
 //! A buffer that is freed gives its pages back to the system, and keeps its place in the slab for
-//! the next one of its size; the slab lives as long as the cache's memory does. Huge pages may hold
-//! up to 2 MiB for each size beyond what the budget counts: the rest of the page that the newest
-//! buffer lies on.
+//! the next one of its size; the slab lives as long as the cache's memory does. What the budget
+//! does not count: the rest of the huge page that the newest buffer lies on, and what the system
+//! fills up again of huge pages that were given back in part.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -49,9 +49,9 @@ impl Places {
     }
 
     /// Takes this one, if it is free.
-    fn take_this(&self, place: usize) -> bool {
+    pub(crate) fn take_this(&self, place: usize) -> bool {
         let bit = 1 << (place % 64);
-        // Acquire: as in `take`.
+        // Acquire: as in `take`. Model: `recycling_and_aba`, places.
         place < MOST_PLACES && self.0[place / 64].fetch_and(!bit, Ordering::Acquire) & bit != 0
     }
 
@@ -135,6 +135,8 @@ mod mapped {
 
     impl Slabs {
         pub(crate) fn new(wanted: bool) -> Self {
+            // With longer pages huge ones are longer as well, and a buffer may have none to itself.
+            let wanted = wanted && page_size() == 4096;
             Self { list: Grown::new(), wanted: AtomicBool::new(wanted) }
         }
 
@@ -143,7 +145,7 @@ mod mapped {
         pub(crate) fn allocate(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
             let regular =
                 size.checked_sub(size_for(0)).is_some_and(|len| len.is_multiple_of(GRAIN));
-            if !regular || size == size_for(0) || !self.wanted.load(Ordering::Relaxed) {
+            if !regular || size == size_for(0) {
                 return None;
             }
             let with_room = self.list.iter().find_map(|slab| slab.allocate(size));
@@ -152,6 +154,9 @@ mod mapped {
 
         #[cold]
         fn another(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
+            if !self.wanted.load(Ordering::Relaxed) {
+                return None;
+            }
             let Some(slab) = Slab::map(size) else {
                 // Not to be asked for again with each buffer.
                 self.wanted.store(false, Ordering::Relaxed);
@@ -167,7 +172,8 @@ mod mapped {
         /// pages.
         fn map(size: usize) -> Option<Self> {
             let count = (LARGEST / size).clamp(1, MOST_PLACES);
-            let mapped = size.checked_mul(count)?.checked_next_multiple_of(HUGE)? + HUGE;
+            let mapped =
+                size.checked_mul(count)?.checked_next_multiple_of(HUGE)?.checked_add(HUGE)?;
             let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
             // SAFETY: a new mapping, at an address that the system chooses.
             let mapping = unsafe {
@@ -179,9 +185,9 @@ mod mapped {
             // SAFETY: less than HUGE, by which the mapping is longer than its buffers.
             let first = unsafe { start.add(start.align_offset(HUGE)) };
             let slab = Self { mapping, mapped, first, size, places: Places::new(count) };
-            // SAFETY: within the mapping, whose content it does not change.
             // Of a huge page at the end that buffers fill in part only the rest would be nobody's.
             let whole = size * count / HUGE * HUGE;
+            // SAFETY: within the mapping, whose content it does not change.
             let advised = unsafe { madvise(first.as_ptr().cast(), whole, Advice::LinuxHugepage) };
             advised.is_ok().then_some(slab)
         }

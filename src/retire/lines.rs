@@ -80,7 +80,8 @@ impl<S: Scheme> Lines<S> {
         self.readers.iter().chain(self.calls.iter()).flat_map(|line| &line.lanes)
     }
 
-    /// A line for a reader, with at least one idle lane. Lock-free: a step is repeated only because another thread got a line.
+    /// A line for a reader, with at least one idle lane. Lock-free: who claims a line first has it, and
+    /// the others look further.
     pub(crate) fn claim(&self, scheme: &S) -> &Line<S> {
         if self.left.get() > 0
             && let Some(line) = self.readers.iter().find(|line| line.claim())
@@ -91,8 +92,8 @@ impl<S: Scheme> Lines<S> {
         self.readers.append(Line::new(scheme))
     }
 
-    /// Takes the line of a reader that is gone. Where every lane holds a forgotten snapshot, the line
-    /// stays out of use.
+    /// Takes the line of a reader that is gone. Where every lane holds a forgotten snapshot, the
+    /// line stays out of use.
     pub(crate) fn leave(&self, line: &Line<S>) {
         if line.idle_lane().is_some() {
             line.disown();

@@ -51,6 +51,7 @@ pub(crate) struct LeafRef(NonNull<Leaf>);
 
 // SAFETY: pointers; every use is unsafe and names what keeps the node alive.
 unsafe impl Send for LeafRef {}
+
 impl LeafRef {
     /// An unpublished leaf for `slots` pieces; only its head is initialised.
     pub(crate) fn allocate(memory: &Memory, slots: u32, purpose: Purpose) -> Result<Self, Refused> {

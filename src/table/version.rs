@@ -40,7 +40,7 @@ pub(crate) struct Root {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RootRef(NonNull<Root>);
 
-// SAFETY: as above.
+// SAFETY: a pointer; every use is unsafe and names what keeps the node alive.
 unsafe impl Send for RootRef {}
 // SAFETY: as above.
 unsafe impl Sync for RootRef {}
