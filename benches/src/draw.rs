@@ -36,6 +36,12 @@ impl Draw {
         Self { state: (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15), ..self.clone() }
     }
 
+    /// How many different keys can be drawn.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        (u64::from(self.storages) + 1) * (u64::from(self.pieces) + 1)
+    }
+
     /// The next one.
     #[inline(always)]
     pub fn key(&mut self) -> Key {

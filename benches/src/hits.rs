@@ -70,6 +70,7 @@ impl Body for Hits<'_> {
 
     fn run<H: FnMut(Key) -> u64>(self, mut hit: H) -> Sample {
         let mut draw = self.draw;
+        let warm_up = (self.hits / 2).max(8 * draw.count());
         let mut some = |count: u64| {
             let mut sum = 0;
             for _ in 0..count {
@@ -77,8 +78,9 @@ impl Body for Hits<'_> {
             }
             black_box(sum);
         };
-        // What the contender before left in the caches is no part of it.
-        some(self.hits / 2);
+        // What the contender before left in the caches is no part of it: first each piece is hit
+        // some times.
+        some(warm_up);
         self.gate.begin(self.turn);
         let before = thread::preemptions();
         let start = Instant::now();

@@ -12,7 +12,7 @@ pub struct Beside {
     pub len: u32,
     /// Bytes of the table for each piece that the film has, before any is present.
     pub per_slot_empty: f64,
-    /// Bytes of the table for each piece that the film has, with all present.
+    /// Bytes of the table for each piece that the film has, with all but one present.
     pub per_slot: f64,
     /// Bytes of header, padding and size class for each piece that is present.
     pub per_piece: f64,
@@ -46,12 +46,14 @@ pub fn measure(pieces: u32, len: u32) -> lookbehind::Result<Beside> {
     for piece in 0..pieces {
         film.insert(piece, &bytes)?;
     }
+    // An eviction makes a pass: versions that are gone are not the table.
+    film.evict(pieces - 1..pieces)?;
     let states = cache.stats().states;
     Ok(Beside {
         pieces,
         len,
         per_slot_empty: empty as f64 / slots,
         per_slot: states.table as f64 / slots,
-        per_piece: states.published as f64 / slots - f64::from(len),
+        per_piece: states.published as f64 / (slots - 1.0) - f64::from(len),
     })
 }

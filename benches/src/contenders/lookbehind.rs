@@ -10,6 +10,7 @@ use crate::stock::{Key, Stock, touch};
 /// Films in one cache. The ways to read it share one of these.
 pub struct Films<R: Reclaim> {
     films: Vec<Storage<R>>,
+    huge_pages: bool,
 }
 
 impl<R: Reclaim> Films<R> {
@@ -19,10 +20,20 @@ impl<R: Reclaim> Films<R> {
     /// If the cache does not take them.
     #[must_use]
     pub fn new(stock: &Stock) -> Arc<Self> {
+        Self::on_pages(stock, true)
+    }
+
+    /// The same, on huge pages or on small ones as the peers are.
+    ///
+    /// # Panics
+    /// If the cache does not take them.
+    #[must_use]
+    pub fn on_pages(stock: &Stock, huge_pages: bool) -> Arc<Self> {
         let shape = stock.shape;
         // A header and a place in the table each, and rounding.
         let budget = (32 << 20) + shape.count() as u64 * 2 * (shape.len as u64 + 512);
-        let cache: Cache<R> = Cache::builder().budget(budget).build_with().expect("a budget");
+        let cache: Cache<R> =
+            Cache::builder().budget(budget).huge_pages(huge_pages).build_with().expect("a budget");
         let layout = Layout::fixed(u64::from(shape.pieces) * shape.len as u64, shape.len as u32)
             .expect("a layout");
         let films = (0..shape.storages).map(|_| cache.add_storage(layout.clone()).expect("room"));
@@ -30,7 +41,7 @@ impl<R: Reclaim> Films<R> {
         for (key, piece) in stock.iter() {
             films[key.storage as usize].insert(key.piece, piece).expect("room");
         }
-        Arc::new(Self { films })
+        Arc::new(Self { films, huge_pages })
     }
 
     fn readers(&self) -> Vec<Reader<R>> {
@@ -57,7 +68,8 @@ impl<R: Reclaim> Contender for Kept<R> {
     const KEPT: bool = true;
 
     fn name(&self) -> String {
-        format!("{}, snapshot kept", scheme::<R>())
+        let pages = if self.0.huge_pages { "" } else { ", small pages" };
+        format!("{}, snapshot kept{pages}", scheme::<R>())
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
@@ -79,7 +91,8 @@ pub struct PerCall<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for PerCall<R> {
     fn name(&self) -> String {
-        format!("{}, snapshot per call", scheme::<R>())
+        let pages = if self.0.huge_pages { "" } else { ", small pages" };
+        format!("{}, snapshot per call{pages}", scheme::<R>())
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
