@@ -3,18 +3,11 @@
 
 mod common;
 
-use common::{KIB, MIB};
+use common::{KIB, MIB, resident};
 use lookbehind::{Cache, Error, Layout};
 
 const LEN: usize = 64 * KIB;
 const PIECES: u32 = 960;
-
-/// Bytes of the process in memory.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * KIB
-}
 
 fn content(piece: u32, round: u32) -> Vec<u8> {
     let mut bytes = vec![(piece + round) as u8; LEN];
@@ -31,6 +24,7 @@ fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
         cache.add_storage(Layout::fixed(u64::from(PIECES) * LEN as u64, LEN as u32).unwrap());
     let film = film.unwrap();
     let before = resident();
+    assert!(before > 0, "the system does not say");
     for round in 0..2 {
         for piece in 0..PIECES {
             film.insert(piece, &content(piece, round)).unwrap();

@@ -3,21 +3,15 @@
 
 mod common;
 
-use common::{KIB, MIB};
+use common::{KIB, MIB, resident};
 use lookbehind::{Cache, Layout};
-
-/// Bytes of the process in memory.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * KIB
-}
 
 // One test, for others would change what the process has in memory.
 #[test]
 fn what_small_pieces_take_beside_the_budget_is_the_rest_of_a_huge_page() {
     let cache = Cache::builder().budget(96 * MIB as u64).huge_pages(true).build().unwrap();
     let before = resident();
+    assert!(before > 0, "the system does not say");
     for len in [16 * KIB, 32 * KIB] {
         let pieces = (80 * MIB / len) as u32;
         let layout = Layout::fixed(80 * MIB as u64, len as u32).unwrap();

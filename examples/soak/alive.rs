@@ -1,4 +1,4 @@
-//! How much memory the process has: by the allocator, and by the system.
+//! How much memory the process has, by the allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -39,11 +39,4 @@ pub fn settle(before: i64, patience: Duration) -> i64 {
         thread::sleep(Duration::from_millis(50));
     }
     (bytes() - before).max(0)
-}
-
-/// KiB of the process in memory, as Linux says; 0 elsewhere.
-pub fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }

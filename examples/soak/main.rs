@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     // What threads and libraries keep for the life of the process comes up first.
     let moment = Duration::from_millis(300);
     soak.all([moment; 3], true);
-    let (live, resident) = (alive::bytes(), alive::resident());
+    let (live, resident) = (alive::bytes(), common::resident() / KIB);
     println!("at the start: {live} bytes allocated, {resident} KiB resident");
     let minute = |share: f64| Duration::from_secs_f64(60.0 * minutes * share);
     soak.all([minute(0.75), minute(0.125), minute(0.125)], false);
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     println!(
         "at the end: {alive} bytes more allocated than at the start, {} KiB resident (at the \
          start {resident})",
-        alive::resident()
+        common::resident() / KIB
     );
     soak.failures += u64::from(alive != 0);
     println!("{}", if soak.failures == 0 { "all as it must be" } else { "FAILED" });
@@ -155,7 +155,7 @@ impl Soak {
             tally.total(),
             histories.calls,
             histories.stale,
-            alive::resident(),
+            common::resident() / KIB,
         );
     }
 }

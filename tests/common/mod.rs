@@ -29,6 +29,16 @@ macro_rules! schemes {
 }
 pub(crate) use schemes;
 
+/// Bytes of the process in memory, as Linux says; 0 elsewhere.
+pub fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .map_or(0, |kib: usize| kib * KIB)
+}
+
 pub fn cache<R: Reclaim>(budget: usize) -> Cache<R> {
     built(Cache::builder(), budget)
 }

@@ -44,6 +44,12 @@ impl<R: Reclaim> Films<R> {
         Arc::new(Self { films, huge_pages })
     }
 
+    /// The name of a way to read them.
+    fn name(&self, way: &str) -> String {
+        let pages = if self.huge_pages { "" } else { ", small pages" };
+        format!("{}, {way}{pages}", scheme::<R>())
+    }
+
     fn readers(&self) -> Vec<Reader<R>> {
         self.films.iter().map(Storage::reader).collect()
     }
@@ -68,8 +74,7 @@ impl<R: Reclaim> Contender for Kept<R> {
     const KEPT: bool = true;
 
     fn name(&self) -> String {
-        let pages = if self.0.huge_pages { "" } else { ", small pages" };
-        format!("{}, snapshot kept{pages}", scheme::<R>())
+        self.0.name("snapshot kept")
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
@@ -91,8 +96,7 @@ pub struct PerCall<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for PerCall<R> {
     fn name(&self) -> String {
-        let pages = if self.0.huge_pages { "" } else { ", small pages" };
-        format!("{}, snapshot per call{pages}", scheme::<R>())
+        self.0.name("snapshot per call")
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
@@ -113,7 +117,7 @@ pub struct Convenience<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for Convenience<R> {
     fn name(&self) -> String {
-        format!("{}, without a reader", scheme::<R>())
+        self.0.name("without a reader")
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
@@ -133,7 +137,7 @@ pub struct HeldHandle<R: Reclaim>(pub Arc<Films<R>>);
 
 impl<R: Reclaim> Contender for HeldHandle<R> {
     fn name(&self) -> String {
-        format!("{}, Held handle", scheme::<R>())
+        self.0.name("Held handle")
     }
 
     fn read<B: Body>(&self, body: B) -> B::Output {
