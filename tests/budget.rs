@@ -230,7 +230,7 @@ fn a_writer_that_waits_no_longer_leaves_nothing_behind() {
 fn the_last_block_of_a_verified_piece_waits_for_the_version_too() {
     let (cache, _clock) = timed_cache::<Interval>(MIB);
     let options = StorageOptions::default().verifier(Arc::new(verify_fn(|_, _: &[u8]| true)));
-    let film = cache.add_storage_with(layout(400, LEN), options).unwrap();
+    let film = cache.add_storage_with(layout(4000, LEN), options).unwrap();
     let whole = of(0, LEN);
     let first = film.write_wait(0, 0, &whole[..100], Duration::ZERO);
     assert_eq!(first, Ok(Progress::Partial { written: 100 }));

@@ -9,7 +9,7 @@ use crate::retire::{Link, Span};
 use crate::sync::Canary;
 
 /// Pieces in a leaf: few, so that copying one is cheap; many, so that the root stays short.
-pub(crate) const LEAF: u32 = if cfg!(loom) { 2 } else { 256 };
+pub(crate) const LEAF: u32 = if cfg!(loom) { 2 } else { 512 };
 const SHIFT: u32 = LEAF.trailing_zeros();
 
 pub(crate) const fn leaf_of(piece: u32) -> u32 {

@@ -78,7 +78,7 @@ fn judged<R: Reclaim>(cache: &Cache<R>, hashes: bool) -> (Storage<R>, Switch) {
     let switch = Switch::new(At::Nowhere);
     let verifier = Arc::new(Verdict { switch: switch.clone(), hashes });
     let options = StorageOptions::default().verifier(verifier);
-    (cache.add_storage_with(layout(400, LEN), options).unwrap(), switch)
+    (cache.add_storage_with(layout(4000, LEN), options).unwrap(), switch)
 }
 
 pub(crate) fn a_verifier_that_panics_refuses_the_piece_and_nothing_else<R: Reclaim>() {

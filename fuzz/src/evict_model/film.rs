@@ -113,10 +113,10 @@ impl<R: Reclaim> Film<R> {
         }
         plan.piece_len = input.between(1, 2500);
         // One leaf, or three.
-        let pieces = if input.once_in(4) { 520 } else { input.between(1, 12) };
+        let pieces = if input.once_in(4) { 1030 } else { input.between(1, 12) };
         plan.total = plan.piece_len * (pieces - 1) + input.between(1, plan.piece_len);
         plan.chosen = match pieces {
-            520 => vec![0, 1, 2, 254, 255, 256, 257, 511, 512, 518, 519],
+            1030 => vec![0, 1, 2, 510, 511, 512, 513, 1023, 1024, 1028, 1029],
             few => (0..few as u32).collect(),
         };
         let layout = Layout::fixed(plan.total, plan.piece_len as u32).unwrap();
