@@ -65,10 +65,11 @@ impl CacheBuilder {
     }
 
     /// Whether buffers of pieces come on huge pages, which makes a hit that misses the caches cheaper;
-    /// off by default. On Linux, with pages of 4 KiB, for pieces of a multiple of 16 KiB, unless
-    /// `/sys/kernel/mm/transparent_hugepage/enabled` says "never"; elsewhere it changes nothing. What
-    /// the system keeps beyond the buffers is not in the budget: for each length of piece the rest
-    /// of a huge page, up to 2 MiB, and what it fills up again of pages that were given back in part.
+    /// off by default. On Linux, with pages of 4 KiB, for films of fixed pieces of 16 KiB and more,
+    /// unless `/sys/kernel/mm/transparent_hugepage/enabled` says "never"; elsewhere it changes
+    /// nothing. What the system keeps beyond the buffers is not in the budget: for each length of
+    /// piece the rest of a huge page, up to 2 MiB, and what it fills up again of pages that were
+    /// given back in part.
     pub fn huge_pages(mut self, wanted: bool) -> Self {
         self.huge_pages = wanted;
         self

@@ -52,7 +52,7 @@ impl<R: Reclaim> Film<R> {
 
     /// Publishes a piece, every byte of which is `byte`.
     pub fn publish(&self, piece: u32, byte: u8) -> Shown {
-        let buffer = self.memory.buffer(size_for(LEN), piece, LEN as u32).expect("room");
+        let buffer = self.memory.buffer(piece, LEN as u32, false).expect("room");
         // SAFETY: within the length, and not shared yet.
         unsafe { buffer.fill(0, &[byte; LEN]) };
         let nodes = self.table.nodes(Purpose::Publish).expect("room for nodes");
@@ -85,7 +85,7 @@ impl<R: Reclaim> Film<R> {
 
     /// A buffer that is never published, as an assembly's that is abandoned.
     pub fn buffer(&self) -> impl Send + use<R> {
-        self.memory.buffer(size_for(LEN), 0, LEN as u32).expect("room")
+        self.memory.buffer(0, LEN as u32, false).expect("room")
     }
 
     pub fn pass(&self) {

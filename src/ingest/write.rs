@@ -49,8 +49,9 @@ impl<R: Reclaim> Film<R> {
     fn buffer(self: &Arc<Self>, piece: u32, len: u32, patient: bool) -> Result<Buffer> {
         let size = size_for(len as usize);
         self.fit_share(size)?;
+        let (alike, _) = self.layout.load().alike();
         let memory = &self.shared.memory;
-        self.shared.obtain(&self.need(size, patient), || memory.buffer(size, piece, len))
+        self.shared.obtain(&self.need(size, patient), || memory.buffer(piece, len, piece < alike))
     }
 
     /// Publishes a piece that is written whole: new version, waits, fetches. The buffer comes

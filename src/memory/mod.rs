@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::sync::{AtomicBool, AtomicPtr, Ordering, fence};
 use crate::wake::Wakers;
 use budget::Budget;
-use piece::{Header, PieceRef};
+use piece::{Header, PieceRef, size_for};
 use pool::Shelf;
 use slab::Slabs;
 
@@ -90,14 +90,16 @@ impl Memory {
         })
     }
 
-    /// A buffer of `size` bytes in all for `len` bytes of piece `index`: a recycled one of the
-    /// same size, or a new one if the budget has room. Its bytes are not initialised.
+    /// A buffer for `len` bytes of piece `index`: a recycled one of the same size, or a new one if
+    /// the budget has room. Its bytes are not initialised. `common` says that the film has many
+    /// pieces of this length.
     pub(crate) fn buffer(
         self: &Arc<Self>,
-        size: usize,
         index: u32,
         len: u32,
+        common: bool,
     ) -> Result<Buffer, Refused> {
+        let size = size_for(len as usize);
         self.take_back_returned();
         // Above the limit, or in the headroom, what is pooled is freed and not used again.
         let usable = !self.budget.over();
@@ -115,7 +117,8 @@ impl Memory {
                 if !self.budget.reserve(size, State::Assembling) {
                     return Err(Refused::Budget);
                 }
-                let Some(piece) = PieceRef::allocate(size, &self.slabs) else {
+                let slabs = common.then_some(&self.slabs);
+                let Some(piece) = PieceRef::allocate(size, slabs) else {
                     self.budget.release(size, State::Assembling);
                     return Err(Refused::Allocator);
                 };
@@ -127,7 +130,7 @@ impl Memory {
                 piece
             }
         };
-        // SAFETY: owned here alone; the size was computed from `len`.
+        // SAFETY: owned here alone, and of the size for `len`.
         unsafe { piece.prepare(index, len) };
         Ok(Buffer { piece, memory: Arc::clone(self) })
     }

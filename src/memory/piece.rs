@@ -89,10 +89,11 @@ fn layout_for(size: usize) -> Option<Layout> {
 }
 
 impl PieceRef {
-    /// A buffer of `size` bytes in all, out of a slab or from the allocator; `None` if it refuses.
-    pub(crate) fn allocate(size: usize, slabs: &Slabs) -> Option<Self> {
+    /// A buffer of `size` bytes in all, out of these slabs if they give one, or from the
+    /// allocator; `None` if it refuses.
+    pub(crate) fn allocate(size: usize, slabs: Option<&Slabs>) -> Option<Self> {
         debug_assert!(size >= HEADER);
-        let (memory, slab) = match slabs.allocate(size) {
+        let (memory, slab) = match slabs.and_then(|slabs| slabs.allocate(size)) {
             Some((memory, slab)) => (memory, std::ptr::from_ref(slab)),
             None => {
                 let layout = layout_for(size)?;
@@ -337,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_piece_is_claimed_once_pinned_by_handles_and_marked_by_hits() {
-        let piece = PieceRef::allocate(size_for(100), &Slabs::new(false)).unwrap();
+        let piece = PieceRef::allocate(size_for(100), None).unwrap();
         // SAFETY: fresh, and freed at the end.
         unsafe {
             // Twice, for a buffer is used for one piece after the other.

@@ -4,7 +4,8 @@
 //! long as for the piece. Linux maps 2 MiB at a time if a mapping asks for it and is as large; buffers
 //! that an allocator places one by one never are. So buffers of one size come in slabs: 64 MiB of
 //! addresses, or less for small buffers, and more for one that is larger. (Slab: Bonwick 1994; here
-//! without construction.) Only lengths that films have in common get them, multiples of 16 KiB.
+//! without construction.) Only a length that a whole film is made of gets them: what is as long as it
+//! is, a film's last piece or a live film's segment, would leave a slab behind for each length.
 //!
 //! A buffer that is freed gives its pages back to the system, and keeps its place in the slab for
 //! the next one of its size; the slab lives as long as the cache's memory does. What the budget
@@ -103,15 +104,13 @@ mod mapped {
 
     use super::{MOST_PLACES, Places};
     use crate::grown::Grown;
-    use crate::memory::piece::size_for;
     use crate::sync::{AtomicBool, Ordering};
 
     const HUGE: usize = 2 << 20;
     /// Addresses that a slab takes, unless one buffer takes more.
     const LARGEST: usize = 64 << 20;
-    /// Pieces of lengths that films have in common: a film's last piece and the segments of a
-    /// live film are each as long as they are, and would take a slab each.
-    const GRAIN: usize = 16 << 10;
+    /// Shorter buffers would not fill a slab of huge pages.
+    const LEAST: usize = 4 * HUGE / MOST_PLACES;
 
     /// All slabs of a cache.
     pub(crate) struct Slabs {
@@ -143,9 +142,7 @@ mod mapped {
         /// Memory for a buffer of `size` bytes, and the slab that it goes back to; `None` if the
         /// allocator is to be asked.
         pub(crate) fn allocate(&self, size: usize) -> Option<(NonNull<u8>, &Slab)> {
-            let regular =
-                size.checked_sub(size_for(0)).is_some_and(|len| len.is_multiple_of(GRAIN));
-            if !regular || size == size_for(0) {
+            if size < LEAST {
                 return None;
             }
             let with_room = self.list.iter().find_map(|slab| slab.allocate(size));
@@ -185,10 +182,14 @@ mod mapped {
             // SAFETY: less than HUGE, by which the mapping is longer than its buffers.
             let first = unsafe { start.add(start.align_offset(HUGE)) };
             let slab = Self { mapping, mapped, first, size, places: Places::new(count) };
-            // Of a huge page at the end that buffers fill in part only the rest would be nobody's.
+            // Of a huge page at the end that buffers fill in part the rest would be nobody's.
             let whole = size * count / HUGE * HUGE;
-            // SAFETY: within the mapping, whose content it does not change.
-            let advised = unsafe { madvise(first.as_ptr().cast(), whole, Advice::LinuxHugepage) };
+            // SAFETY: both lie within the mapping, whose content this does not change.
+            let advised = unsafe {
+                let rest = first.add(whole).as_ptr().cast();
+                madvise(rest, size * count - whole, Advice::LinuxNoHugepage)
+                    .and_then(|()| madvise(first.as_ptr().cast(), whole, Advice::LinuxHugepage))
+            };
             advised.is_ok().then_some(slab)
         }
 

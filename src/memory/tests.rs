@@ -35,7 +35,7 @@ fn room(budget: u64) -> Room {
 }
 
 fn buffer(memory: &Arc<Memory>) -> Buffer {
-    memory.buffer(SIZE, 0, LEN).expect("there is room")
+    memory.buffer(0, LEN, false).expect("there is room")
 }
 
 /// A handle on a buffer that nobody else keeps.
@@ -59,7 +59,7 @@ fn a_buffer_that_comes_back_is_used_again_for_a_piece_of_its_size() {
     let place = first.piece();
     drop(first);
     assert_eq!(pooled(&memory), SIZE as u64);
-    let larger = memory.buffer(size_for(2000), 1, 2000).unwrap();
+    let larger = memory.buffer(1, 2000, false).unwrap();
     assert!(larger.piece() != place && larger.size() == size_for(2000));
     let again = buffer(&memory);
     assert_eq!(again.piece(), place);
@@ -72,7 +72,7 @@ fn above_the_limit_what_is_free_is_not_used_again_and_what_comes_back_is_freed()
     let (first, second, third) = (buffer(&memory), buffer(&memory), buffer(&memory));
     drop(first);
     memory.budget.set_limit(2 * SIZE as u64);
-    let refused = memory.buffer(SIZE, 0, LEN).map(drop);
+    let refused = memory.buffer(0, LEN, false).map(drop);
     assert_eq!((refused, pooled(&memory)), (Err(Refused::Budget), SIZE as u64));
     drop(second);
     assert_eq!((pooled(&memory), memory.budget.resident()), (SIZE as u64, 2 * SIZE as u64));

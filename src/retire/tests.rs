@@ -3,7 +3,6 @@
 use super::batches::Batches;
 use super::*;
 use crate::memory::piece::size_for;
-use crate::memory::slab::Slabs;
 
 fn span(first: u32, last: u32) -> Span {
     Span { first, last }
@@ -83,8 +82,7 @@ fn a_line_full_of_forgotten_snapshots_is_nobodys() {
 
 #[test]
 fn a_batch_waits_for_its_flag_which_is_deferred_again_ever_more_rarely() {
-    let pieces = [0, 1]
-        .map(|_| PieceRef::allocate(size_for(1), &Slabs::new(false)).expect("there is memory"));
+    let pieces = [0, 1].map(|_| PieceRef::allocate(size_for(1), None).expect("there is memory"));
     let mut batches = Batches::default();
     assert!(batches.start().is_none() && batches.again(true).is_none());
     // SAFETY: this is the one reclaimer; the pieces are on one list each, and freed at the end.

@@ -44,7 +44,7 @@ fn table(pieces: Option<u32>) -> Alone {
 }
 
 fn publish(table: &Table<Interval>, piece: u32) -> Published {
-    let buffer = table.memory.buffer(SIZE, piece, LEN).expect("there is room");
+    let buffer = table.memory.buffer(piece, LEN, false).expect("there is room");
     let nodes = table.nodes(Purpose::Publish).expect("there is room");
     table.domain.with_lane(|lane| table.publish(lane, nodes, piece, buffer))
 }

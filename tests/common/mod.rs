@@ -31,8 +31,17 @@ pub(crate) use schemes;
 
 /// Bytes of the process in memory, as Linux says; 0 elsewhere.
 pub fn resident() -> usize {
+    status("VmRSS:")
+}
+
+/// Bytes of addresses that the process has mapped, as Linux says; 0 elsewhere.
+pub fn mapped() -> usize {
+    status("VmSize:")
+}
+
+fn status(what: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
     line.split_whitespace()
         .nth(1)
         .and_then(|kib| kib.parse().ok())
