@@ -200,6 +200,17 @@ impl Canary {
     }
 }
 
+/// A number of the calling thread: threads that start one after another have different ones. To
+/// keep them from each other's cache lines; nothing that must be right depends on it.
+pub(crate) fn thread_number() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
+
 /// Memory that was freed in a model stays until the model's next execution, so that a use after
 /// free finds a fallen [`Canary`] and not memory of another kind.
 #[cfg(loom)]

@@ -99,6 +99,8 @@ fn full(count: u32) -> Probe<'static> {
         // The films stay.
         std::hint::black_box(&idle);
     };
-    publish(u64::from(pieces));
+    while cache.stats().evictions == 0 {
+        publish(256);
+    }
     Probe::new(format!("{count} films, insert into a full cache"), publish)
 }

@@ -3,19 +3,25 @@
 //! A line is a handful of lanes; a [`Reader`](crate::Reader) owns a line, a snapshot takes a
 //! lane of it. Lines live as long as the cache and are appended on need, so that the reclaimer
 //! may walk them without protection; a reader that is gone leaves its line to the next one, and
-//! a lane whose snapshot was forgotten stays out of use. A call that looks into a table without a
-//! reader, as every writer does, claims a line of another list for that long: there are as many as
-//! such calls at once, and no reader stands between them.
+//! a lane whose snapshot was forgotten stays out of use.
+//!
+//! A call that looks into a table without a reader, as every writer does, claims a line of one lane
+//! for that long. These are on lists of their own, so that no reader stands between them, and each
+//! thread has its list, which it shares with few: no other thread's call takes its line out of the
+//! nearest cache. There are as many as such calls at once.
 //!
 //! That a pass which misses a fresh line also misses nothing that its snapshot could need is the
 //! argument of the scheme: the append stands before the reader's fence, as the announcement does.
 
 use super::Scheme;
 use crate::grown::Grown;
-use crate::sync::{AtomicBool, Counter, Ordering};
+use crate::sync::{AtomicBool, Counter, Ordering, thread_number};
 
 /// Lanes in a line: the snapshots of one reader that can live at once without another line.
 pub(crate) const LANES: usize = if cfg!(loom) { 1 } else { 8 };
+
+/// Lists of lines for calls: under the model checkers one, so that calls meet.
+const CALLS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
 
 /// One snapshot's place, and the counts of what it was used for. The counts have one writer at
 /// a time: the snapshot.
@@ -25,21 +31,21 @@ pub(crate) struct Lane<S: Scheme> {
     pub(crate) misses: Counter,
 }
 
-pub(crate) struct Line<S: Scheme> {
-    lanes: [Lane<S>; LANES],
+pub(crate) struct Line<S: Scheme, const N: usize = LANES> {
+    lanes: [Lane<S>; N],
     owned: AtomicBool,
 }
 
 /// All lines of a cache.
 pub(crate) struct Lines<S: Scheme> {
     readers: Grown<Line<S>>,
-    calls: Grown<Line<S>>,
+    calls: [Grown<Line<S, 1>>; CALLS],
     /// Lines that readers have left behind. A hint, so that a new reader need not look at all
     /// lines in vain.
     left: Counter,
 }
 
-impl<S: Scheme> Line<S> {
+impl<S: Scheme, const N: usize> Line<S, N> {
     fn new(scheme: &S) -> Self {
         let lane = |_| Lane {
             announcement: scheme.announcement(),
@@ -73,11 +79,13 @@ impl<S: Scheme> Line<S> {
 
 impl<S: Scheme> Lines<S> {
     pub(crate) fn new() -> Self {
-        Self { readers: Grown::new(), calls: Grown::new(), left: Counter::default() }
+        let calls = std::array::from_fn(|_| Grown::new());
+        Self { readers: Grown::new(), calls, left: Counter::default() }
     }
 
     pub(crate) fn lanes(&self) -> impl Iterator<Item = &Lane<S>> {
-        self.readers.iter().chain(self.calls.iter()).flat_map(|line| &line.lanes)
+        let readers = self.readers.iter().flat_map(|line| &line.lanes);
+        readers.chain(self.calls.iter().flat_map(Grown::iter).flat_map(|line| &line.lanes))
     }
 
     /// A line for a reader, with at least one idle lane. Lock-free: who claims a line first has it, and
@@ -103,8 +111,9 @@ impl<S: Scheme> Lines<S> {
 
     /// Runs `f` with a lane of its own. Lock-free, as `claim`.
     pub(crate) fn with_lane<T>(&self, scheme: &S, f: impl FnOnce(&Lane<S>) -> T) -> T {
-        let claimed = self.calls.iter().find(|line| line.claim());
-        let line = claimed.unwrap_or_else(|| self.calls.append(Line::new(scheme)));
+        let calls = &self.calls[thread_number() % CALLS];
+        let claimed = calls.iter().find(|line| line.claim());
+        let line = claimed.unwrap_or_else(|| calls.append(Line::new(scheme)));
         // The lane is idle again whenever the line is disowned.
         let lane = line.idle_lane().unwrap_or_else(|| unreachable!("claimed without a lane"));
         let result = f(lane);

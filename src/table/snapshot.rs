@@ -20,8 +20,8 @@ use crate::storage::Storage;
 /// Takes snapshots of one storage: owned, sendable, one per task that reads.
 ///
 /// Up to eight snapshots of a reader can live at once at full speed; more are served by further
-/// lines, which the reader keeps. A line is at most 512 bytes, lives as long as the cache, and is handed
-/// on when the reader is dropped.
+/// lines, which the reader keeps. A line is at most 640 bytes, lives as long as the cache, and is
+/// handed on when the reader is dropped.
 ///
 /// ```
 /// # use lookbehind::{Cache, Layout};
