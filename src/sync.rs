@@ -200,6 +200,20 @@ impl Canary {
     }
 }
 
+/// On a pair of cache lines of its own, for processors fetch them in pairs: what is written beside
+/// it takes it from nobody's cache.
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// A number of the calling thread: threads that start one after another have different ones. To
 /// keep them from each other's cache lines; nothing that must be right depends on it.
 pub(crate) fn thread_number() -> usize {

@@ -26,7 +26,7 @@ use crate::memory::pool::Shelf;
 use crate::memory::{Buffer, Memory, Purpose, Refused, State};
 use crate::read::held::Held;
 use crate::retire::{Lane, Lines, Outlook, Record, Scheme, Span};
-use crate::sync::{AtomicPtr, AtomicU64, Counter, Ordering, Owned};
+use crate::sync::{Apart, AtomicPtr, AtomicU64, Counter, Ordering, Owned};
 
 /// What all storages of a cache share for reclamation.
 pub(crate) struct Domain<S: Scheme> {
@@ -55,7 +55,8 @@ pub(super) struct Pass<S: Scheme> {
 
 /// The versioned table of one storage.
 pub(crate) struct Table<S: Scheme> {
-    pub(crate) root: AtomicPtr<Root>,
+    /// Apart: each snapshot looks at it twice, and what else is here changes with each pass.
+    pub(crate) root: Apart<AtomicPtr<Root>>,
     pub(crate) domain: Arc<Domain<S>>,
     pub(super) memory: Arc<Memory>,
     /// Slots in a leaf; fewer than [`LEAF`] in a short film.
@@ -129,7 +130,7 @@ impl<S: Scheme> Table<S> {
         // SAFETY: fresh, so owned here alone.
         unsafe { root.clear(if fixed { capacity } else { 0 }) };
         Ok(Self {
-            root: AtomicPtr::new(root.as_ptr()),
+            root: Apart(AtomicPtr::new(root.as_ptr())),
             domain: Arc::clone(domain),
             memory: Arc::clone(memory),
             slots,
