@@ -52,12 +52,14 @@ thread_local! {
     static ALIVE: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Whether the library must survive that it is refused: buffers and nodes are aligned to lines of
-/// the processor, maps are ranges of 32-bit numbers, lists of segments are 64-bit numbers. Such
-/// as are small may be anybody's.
+/// Whether the library must survive that it is refused: buffers are aligned to lines of the
+/// processor, nodes to 16 bytes, and their size is a multiple of 128 as no hash map's is; maps are
+/// ranges of 32-bit numbers, lists of segments are 64-bit numbers. Such as are small may be
+/// anybody's.
 fn may_fail(layout: std::alloc::Layout) -> bool {
     match layout.align() {
         64 => true,
+        16 => layout.size().is_multiple_of(128),
         4 => layout.size() >= KIB,
         8 => layout.size() >= 4 * KIB,
         _ => false,

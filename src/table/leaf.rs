@@ -34,7 +34,7 @@ const fn slot_of(piece: u32) -> u32 {
 }
 
 /// The head of a leaf; `Option<PieceRef>` times `slots` follow.
-#[repr(C, align(64))]
+#[repr(C, align(16))]
 pub(crate) struct Leaf {
     /// The version that first showed this leaf.
     pub(crate) born: u64,
@@ -96,7 +96,7 @@ impl LeafRef {
 
     fn slots(self) -> NonNull<Option<PieceRef>> {
         // SAFETY: a leaf's allocation is longer than its head, and the head's size is a multiple
-        // of its alignment, which is larger than a pointer's.
+        // of its alignment, which is a pointer's at least.
         unsafe { self.0.add(1).cast() }
     }
 

@@ -1,7 +1,9 @@
 //! The memory of roots and leaves: each one allocation, a head and the pointers behind it.
 //!
 //! Both are plain memory: the writer owns them alone until its compare-and-swap, nobody writes to
-//! them after it but the reclaimer, to their [`Link`](crate::retire::Link).
+//! them after it but the reclaimer, to their [`Link`](crate::retire::Link). They are aligned no
+//! further than any allocation is: one that is asked for a line's alignment takes several times as
+//! long, for each version.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;

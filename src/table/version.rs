@@ -15,7 +15,7 @@ use crate::retire::{Keeps, Link, Record, Span};
 use crate::sync::{Canary, Owned};
 
 /// The head of a root; `Option<LeafRef>` times `capacity` follow.
-#[repr(C, align(64))]
+#[repr(C, align(16))]
 pub(crate) struct Root {
     pub(crate) number: u64,
     /// The first leaf's number and how many there are: a live film's window moves.
