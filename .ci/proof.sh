@@ -9,6 +9,17 @@ schedules() { LOOKBEHIND_SCHEDULES=${LOOKBEHIND_SCHEDULES:-500} bash scripts/shu
 
 writes() { bash scripts/counted.sh; }
 
+instructions() {
+    need valgrind valgrind libc6-dbg
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    # The runner has to be of the crate's version. How fast it is does not matter.
+    local runner=gungraun-runner version
+    version=$(sed -n '/^name = "gungraun"$/{n;s/.*"\(.*\)"/\1/p}' Cargo.lock)
+    [[ $("$runner" --version 2>/dev/null) == "$runner $version" ]] ||
+        cargo install --locked --debug "$runner@$version"
+    cargo bench --locked -p lookbehind-benches --bench instructions
+}
+
 fuzzing() { # seconds a target
     need_cargo cargo-fuzz "$FUZZ"
     bash scripts/fuzz.sh all "$1"
