@@ -29,7 +29,8 @@ pub fn measure(plan: Plan) -> Vec<Row> {
         inserting::<Epoch>(source),
         inserting::<Hyaline>(source),
         mapping(source),
-        allocating(source),
+        newcomers_go(source),
+        oldest_go(source),
     ];
     probes(list, plan)
 }
@@ -55,11 +56,25 @@ fn mapping(source: &[u8]) -> Probe<'_> {
     })
 }
 
-/// As a peer does it that leaves memory to its user: an allocation for each piece.
-fn allocating(source: &[u8]) -> Probe<'_> {
+/// As peers do it that leave memory to their user: an allocation for each piece. This one keeps
+/// what it had first, and lets newcomers go.
+fn newcomers_go(source: &[u8]) -> Probe<'_> {
     let cache = quick_cache::sync::Cache::<u64, Arc<[u8]>>::new(BUFFERS);
     let mut key = 0;
     Probe::new("quick_cache, a fresh Arc each", move |times| {
+        for _ in 0..times {
+            cache.insert(key, Arc::from(source));
+            key += 1;
+        }
+    })
+}
+
+fn oldest_go(source: &[u8]) -> Probe<'_> {
+    let builder = foyer_memory::CacheBuilder::new(BUFFERS).with_shards(1);
+    let cache: foyer_memory::Cache<u64, Arc<[u8]>> =
+        builder.with_eviction_config(foyer_memory::LruConfig::default()).build();
+    let mut key = 0;
+    Probe::new("foyer LRU, a fresh Arc each", move |times| {
         for _ in 0..times {
             cache.insert(key, Arc::from(source));
             key += 1;

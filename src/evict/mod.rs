@@ -250,7 +250,7 @@ impl<R: Reclaim> Shared<R> {
         let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, before));
         let mut left = count;
         film.table.domain.with_lane(|lane| {
-            let mut numbers = Vec::new();
+            let mut numbers = Vec::with_capacity(count.min(SAMPLE));
             for (leaf, part) in after.chain(around) {
                 film.look(lane, nodes_of(leaf), |root| {
                     numbers.clear();

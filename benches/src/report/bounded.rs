@@ -33,7 +33,8 @@ pub fn stalled(scene: &Scene) -> Outcome {
         "of it",
         "refused",
         "shown, MiB",
-        "unreclaimed at most, MiB",
+        "unreclaimed at most, free, MiB",
+        "stalled, MiB",
         "over budget, bytes",
         "left, bytes",
     ];
@@ -46,6 +47,7 @@ pub fn stalled(scene: &Scene) -> Outcome {
         }
         line.push(outcome.stalled.refused.to_string());
         line.push(number(outcome.shown as f64 / MIB));
+        line.push(number(outcome.free.limbo as f64 / MIB));
         line.push(number(outcome.stalled.limbo as f64 / MIB));
         line.push(outcome.over_budget.to_string());
         line.push(outcome.left.to_string());

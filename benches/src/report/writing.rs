@@ -57,7 +57,10 @@ pub fn copying(scene: &Scene) -> Outcome {
     let rows = copies::measure(scene.effort.copies);
     let mut text = String::from(
         "Room made, a victim chosen, a mebibyte copied in, published: in a full cache of 64 \
-         pieces. Below it what a path costs that maps fresh memory for each piece.\n\n",
+         pieces. Below it what a path costs that maps fresh memory for each piece, and peers that \
+         are given an allocation for each. quick_cache keeps what it had first and lets newcomers \
+         go: its allocator hands out the same three buffers again and again, which stay in the \
+         processor's cache.\n\n",
     );
     text.push_str(&usual("way", &rows));
     let share = |name: &str| find(&rows, name).map_or(0.0, |row| 1.0 / row.ratio.median);
