@@ -46,8 +46,9 @@
 //!    the budget binds new reservations at once; evictions alone, which need the nodes of a new
 //!    version before they free those of the old one, may still use what was kept for them, never
 //!    above what bound before, and follow what is resident down to the new limit. Not counted is
-//!    what a user's own objects take: handles, readers (a line of lanes each), players, waits; nor
-//!    what allocator and system add, the rest of [huge pages](CacheBuilder::huge_pages) included.
+//!    what a user's own objects take: films (a KiB each), handles, readers (a line of lanes each),
+//!    players, waits; nor what allocator and system add, the rest of
+//!    [huge pages](CacheBuilder::huge_pages) included.
 //! 2. Protection is an order of preference, never a veto. Pinned pieces go last, for they free
 //!    nothing. The first block of a piece reserves the whole piece; assemblies together take at
 //!    most half the budget.

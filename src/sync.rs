@@ -214,15 +214,16 @@ impl<T> std::ops::Deref for Apart<T> {
     }
 }
 
-/// A number of the calling thread: threads that start one after another have different ones. To
-/// keep them from each other's cache lines; nothing that must be right depends on it.
+/// A number of the calling thread, by the order in which threads first ask. To keep them from each
+/// other's cache lines; nothing that must be right depends on it.
 pub(crate) fn thread_number() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
-    NUMBER.with(|number| *number)
+    // A thread that ends may have none any more.
+    NUMBER.try_with(|number| *number).unwrap_or(0)
 }
 
 /// Memory that was freed in a model stays until the model's next execution, so that a use after

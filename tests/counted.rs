@@ -17,7 +17,7 @@ use lookbehind::{Interval, Reader, Reclaim, Snapshot, Storage};
 
 const LEN: usize = 4 * KIB;
 /// Pieces that everybody reads, over two leaves of the table.
-const HOT: Range<u32> = 224..288;
+const HOT: Range<u32> = 480..544;
 const LINE: usize = 64;
 const PAIR: usize = 128;
 /// How often each hit is repeated.
@@ -32,7 +32,7 @@ schemes!(
 
 /// A film with hot pieces that nobody has read yet.
 fn unread<R: Reclaim>() -> Storage<R> {
-    let film = film(&cache::<R>(4 * MIB), 400, LEN);
+    let film = film(&cache::<R>(4 * MIB), 700, LEN);
     fill(&film, HOT);
     film
 }

@@ -16,7 +16,7 @@ use lookbehind::{Epoch, Error, Hyaline, Insert, Interval, Reader, Reclaim, Stora
 
 const LEN: usize = 4 * KIB;
 /// Three leaves of the table, not all of whose pieces have room.
-const PIECES: u32 = 576;
+const PIECES: u32 = 1100;
 const BUDGET: usize = 2 * MIB;
 /// What the reader does at least, and the writer: eight times what has room.
 const ROUNDS: u32 = 100;

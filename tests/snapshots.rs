@@ -27,14 +27,14 @@ fn a_snapshot_is_a_point_in_time<R: Reclaim>() {
     fill(&film, 0..3);
     let reader = film.reader();
     let before = reader.snapshot();
-    film.insert(300, &of(300, KIB)).unwrap();
+    film.insert(560, &of(560, KIB)).unwrap();
     film.evict(1..2).unwrap();
     let after = reader.snapshot();
     assert!(before.version() < after.version());
     assert_eq!(before.runs().collect::<Vec<_>>(), vec![0..3]);
-    assert_eq!(after.runs().collect::<Vec<_>>(), vec![0..1, 2..3, 300..301]);
+    assert_eq!(after.runs().collect::<Vec<_>>(), vec![0..1, 2..3, 560..561]);
     assert_eq!((before.get(1), after.get(1)), (Some(&of(1, KIB)[..]), None));
-    assert!(before.get(300).is_none() && before.held(300).is_none());
+    assert!(before.get(560).is_none() && before.held(560).is_none());
     assert_eq!(film.version(), after.version());
     // A new life of the same piece is another piece.
     film.insert(1, &[7; KIB]).unwrap();

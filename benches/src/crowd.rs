@@ -63,7 +63,7 @@ fn probe<'a>(name: String, call: impl Fn(Key) -> u64 + 'a) -> Probe<'a> {
 }
 
 /// A piece of 4 KiB into a full cache, in which another one must go for it, beside so many films
-/// with one piece each.
+/// with one piece each, or none where it was the one that went.
 ///
 /// # Panics
 /// If a cache cannot be set up.

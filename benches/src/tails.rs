@@ -30,7 +30,7 @@ pub struct Tail {
 
 /// What came of it.
 pub struct TailSample {
-    /// Nanoseconds of a hit, the timer's cost included.
+    /// Nanoseconds of a hit that found its piece, the timer's cost included.
     pub nanos: Histogram<u64>,
     /// Chunks of hits that do not count, for the thread was preempted.
     pub dropped: u64,
@@ -62,26 +62,27 @@ impl Body for Tail {
     fn run<H: FnMut(Key) -> u64>(self, mut hit: H) -> TailSample {
         let Self { mut draw, time } = self;
         let mut sample = TailSample::default();
-        let mut chunk = [0_u64; CHUNK];
+        let mut chunk = [(0_u64, false); CHUNK];
         let begin = Instant::now();
         while begin.elapsed() < time {
             let before = preemptions();
-            let mut misses = 0;
-            for nanos in &mut chunk {
+            for time in &mut chunk {
                 let key = draw.key();
                 let start = Instant::now();
                 let found = hit(key);
-                *nanos = start.elapsed().as_nanos() as u64;
-                misses += u64::from(found == 0);
+                *time = (start.elapsed().as_nanos() as u64, found != 0);
             }
             if preemptions() != before {
                 sample.dropped += 1;
                 continue;
             }
             sample.kept += 1;
-            sample.misses += misses;
-            for nanos in chunk {
-                sample.nanos.saturating_record(nanos);
+            for (nanos, found) in chunk {
+                if found {
+                    sample.nanos.saturating_record(nanos);
+                } else {
+                    sample.misses += 1;
+                }
             }
         }
         sample

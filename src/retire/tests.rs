@@ -81,6 +81,22 @@ fn a_line_full_of_forgotten_snapshots_is_nobodys() {
 }
 
 #[test]
+fn calls_of_any_thread_find_a_lane_and_those_of_one_thread_the_same() {
+    let (scheme, lines) = (Interval::new(), Lines::new());
+    for _ in 0..300 {
+        let call = || {
+            lines.with_lane(&scheme, |lane| {
+                assert!(Interval::is_idle(&lane.announcement));
+                std::ptr::from_ref(lane).addr()
+            })
+        };
+        let twice = || assert_eq!(call(), call());
+        std::thread::scope(|scope| scope.spawn(twice).join()).unwrap();
+    }
+    assert!(lines.lanes().count() <= 16, "one after another they need no more");
+}
+
+#[test]
 fn a_batch_waits_for_its_flag_which_is_deferred_again_ever_more_rarely() {
     let pieces = [0, 1].map(|_| PieceRef::allocate(size_for(1), None).expect("there is memory"));
     let mut batches = Batches::default();

@@ -24,7 +24,8 @@ use super::common::{self, KIB, MIB, content, eventually, layout, sweep};
 use super::tally::{Kind, Tally};
 
 pub const BUDGET: usize = 2 * MIB;
-const PIECES: u32 = 300;
+/// Two leaves of the table.
+const PIECES: u32 = 600;
 /// The lengths of the films' pieces. The first film has a verifier, the second shows what is
 /// arriving.
 const LENS: [usize; 3] = [16 * KIB, 4 * KIB, 700];

@@ -65,7 +65,8 @@ impl QuickCache {
     /// With all pieces.
     #[must_use]
     pub fn new(stock: &Stock) -> Self {
-        let (count, room) = (stock.shape.count(), (ROOM * stock.shape.bytes()) as u64);
+        // It has fewer parts if it expects fewer entries.
+        let (count, room) = (ROOM * stock.shape.count(), (ROOM * stock.shape.bytes()) as u64);
         let lifecycle = DefaultLifecycle::default();
         let cache = Quick::with(count, room, Bytes, RandomState::new(), lifecycle);
         for (key, piece) in stock.iter() {

@@ -20,15 +20,19 @@ impl<R: Reclaim> Films<R> {
     /// If the cache does not take them.
     #[must_use]
     pub fn new(stock: &Stock) -> Arc<Self> {
-        Self::on_pages(stock, true)
+        Self::with(stock, false)
     }
 
-    /// The same, on huge pages or on small ones as the peers are.
+    /// The same on huge pages, as no peer is.
     ///
     /// # Panics
     /// If the cache does not take them.
     #[must_use]
-    pub fn on_pages(stock: &Stock, huge_pages: bool) -> Arc<Self> {
+    pub fn on_huge_pages(stock: &Stock) -> Arc<Self> {
+        Self::with(stock, true)
+    }
+
+    fn with(stock: &Stock, huge_pages: bool) -> Arc<Self> {
         let shape = stock.shape;
         // A header and a place in the table each, and rounding.
         let budget = (32 << 20) + shape.count() as u64 * 2 * (shape.len as u64 + 512);
@@ -46,7 +50,7 @@ impl<R: Reclaim> Films<R> {
 
     /// The name of a way to read them.
     fn name(&self, way: &str) -> String {
-        let pages = if self.huge_pages { "" } else { ", small pages" };
+        let pages = if self.huge_pages { ", huge pages" } else { "" };
         format!("{}, {way}{pages}", scheme::<R>())
     }
 

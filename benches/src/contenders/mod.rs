@@ -28,9 +28,9 @@ pub type Cases = Vec<Box<dyn Case>>;
 pub fn all(stock: &Stock) -> Cases {
     let mut cases: Cases = vec![Box::new(Floor::new(stock)), Box::new(DrawAlone)];
     readers::<Interval>(&mut cases, stock);
-    let small = Films::<Interval>::on_pages(stock, false);
-    cases.push(Box::new(Kept(Arc::clone(&small))));
-    cases.push(Box::new(PerCall(small)));
+    let huge = Films::<Interval>::on_huge_pages(stock);
+    cases.push(Box::new(Kept(Arc::clone(&huge))));
+    cases.push(Box::new(PerCall(huge)));
     readers::<Epoch>(&mut cases, stock);
     readers::<Hyaline>(&mut cases, stock);
     cases.push(Box::new(OneMutex::new(stock)));

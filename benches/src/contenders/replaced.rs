@@ -43,7 +43,8 @@ impl Contender for OneMutex {
     }
 
     fn replace(&self, key: Key, bytes: &[u8]) -> bool {
-        let old = lock(&self.0).insert(key, Piece::from(bytes));
+        let piece = Piece::from(bytes);
+        let old = lock(&self.0).insert(key, piece);
         drop(old);
         true
     }
@@ -86,7 +87,8 @@ impl Contender for MutexEach {
 
     fn replace(&self, key: Key, bytes: &[u8]) -> bool {
         let Some(film) = self.film(key.storage) else { return false };
-        let old = lock(&film).insert(key.piece, Piece::from(bytes));
+        let piece = Piece::from(bytes);
+        let old = lock(&film).insert(key.piece, piece);
         drop(old);
         true
     }
@@ -144,7 +146,9 @@ impl Contender for ThreadLocal {
 
     fn replace(&self, key: Key, bytes: &[u8]) -> bool {
         // There is one writer; so what is copied is the newest.
-        let mut map = Map::clone(&lock(&self.0).map);
+        let newest = Arc::clone(&lock(&self.0).map);
+        let mut map = Map::clone(&newest);
+        drop(newest);
         map.insert(key, Piece::from(bytes));
         let next = Versioned { version: next_version(), map: Arc::new(map) };
         let old = std::mem::replace(&mut *lock(&self.0), next);

@@ -117,7 +117,9 @@ Written by `cargo run --release -p lookbehind-benches`, which measures all of it
 to their cores, in samples of less than a time slice; one in which the kernel took the core away is
 dropped. A ratio is taken between samples of the same round, and the median of these is shown.
 Every map hashes with ahash. The peers share the bytes of the pieces among each other; Lookbehind
-has its own, in the buffers of its pool. Its statistics, visited marks and checks are on.
+has its own, in the buffers of its pool. Its statistics, visited marks and checks are on. Unless a
+line says so it is not on huge pages, as nobody else is.
 
-A peer that is ahead of Lookbehind is named under the table.
+A peer that is ahead of Lookbehind in hits, publications or copies is named under the table; tails
+are in order.
 ";

@@ -31,7 +31,8 @@ pub fn hot(scene: &Scene) -> Outcome {
 pub fn uniform(scene: &Scene) -> Outcome {
     let shape = Shape { storages: 8, pieces: 1024, len: scene.effort.piece_len };
     let text = "Evenly over 8 storages of 1024 pieces: 16,384 lines on as many pages, so that misses \
-                of the nearer caches and of the TLB are the floor.\n\n";
+                of the nearer caches and of the TLB are the floor. On huge pages, which the floor \
+                has not and a cache has to be asked for, there are fewer of the latter.\n\n";
     hits(scene, "A hit among 8 x 1024 pieces", "uniform", text, shape)
 }
 
@@ -177,7 +178,8 @@ fn tails_of(scene: &Scene, title: &'static str, file: &str, about: &str, len: us
         "{about} One reader, one writer, each bound to a core; nanoseconds of one hit, of which \
          the clock takes {} (p99.99: {}). The floor's writer copies, and publishes to nobody. \
          Lookbehind's writer evicts the piece and inserts it again: two versions, and a reader \
-         may find nothing in between. In the order of the last percentile.\n\n",
+         may find nothing in between, which does not count as a hit. Each writer does as many as it \
+         can. In the order of the last percentile.\n\n",
         timer.value_at_percentile(50.0),
         timer.value_at_percentile(99.99),
     );

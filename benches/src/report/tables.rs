@@ -56,12 +56,12 @@ pub fn is_peer(name: &str) -> bool {
 pub fn ahead(rows: &[Row], ours: &str, peers: impl Fn(&str) -> bool) -> String {
     let Some(our) = find(rows, ours) else { return String::new() };
     let first =
-        |row: &&Row| is_peer(&row.name) && peers(&row.name) && row.nanos.median < our.nanos.median;
+        |row: &&Row| is_peer(&row.name) && peers(&row.name) && row.ratio.median < our.ratio.median;
     let list: Vec<_> = rows
         .iter()
         .filter(first)
         .map(|row| {
-            let share = row.nanos.median / our.nanos.median;
+            let share = row.ratio.median / our.ratio.median;
             format!("{} ({} of its time)", row.name, number(share))
         })
         .collect();

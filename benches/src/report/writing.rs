@@ -71,6 +71,7 @@ pub fn copying(scene: &Scene) -> Outcome {
         number(ours),
         number(ours / fresh),
     ));
+    text.push_str(&ahead(&rows, "Interval, insert into a full cache", |_| true));
     Ok(Section { title: "Pieces of a mebibyte in", text, figures: rows_json(&rows) })
 }
 
