@@ -90,7 +90,8 @@ pub fn waking(scene: &Scene) -> Outcome {
     let beside = wakes::beside_waiters(WAITERS, scene.effort.publications);
     let mut text = String::from(
         "From the call that publishes, or notifies, until the waiting task runs, on the same \
-         runtime of tokio. On one thread:\n\n",
+         runtime of tokio. A wait ends with a publication, which is part of its time, and stands \
+         below it as it is when nobody waits. On one thread:\n\n",
     );
     text.push_str(&usual("what", &one));
     text.push_str("\nFrom one core to another, where the task's thread sleeps:\n\n");
