@@ -4,6 +4,7 @@ use std::error::Error;
 use std::ops::Range;
 use std::path::Path;
 
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -51,9 +52,59 @@ impl Axis {
         let room = (high - low).max(1e-3) * 0.05;
         (if low == 0.0 { 0.0 } else { low - room })..high + room
     }
+
+    fn along(self, places: Range<f64>) -> Marked {
+        Marked { marks: self.marks(&places), places }
+    }
+
+    /// Where the axis is marked: at round numbers, at powers of ten and, if these are few, at twice
+    /// and five times as much.
+    fn marks(self, places: &Range<f64>) -> Vec<f64> {
+        let within = |place: &f64| places.contains(place);
+        if !self.logarithmic {
+            let rough = (places.end - places.start) / 8.0;
+            let power = 10_f64.powf(rough.log10().floor());
+            let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+            let step = step.into_iter().find(|step| *step >= rough).unwrap_or(rough);
+            let first = (places.start / step).ceil() as i64;
+            return (first..).map(|n| n as f64 * step).take_while(within).collect();
+        }
+        let factors: &[f64] =
+            if places.end - places.start > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let powers = places.start.floor() as i32..=places.end.ceil() as i32;
+        let marks = powers
+            .flat_map(|power| factors.iter().map(move |factor| f64::from(power) + factor.log10()));
+        marks.filter(within).collect()
+    }
+}
+
+/// A range with its marks.
+struct Marked {
+    places: Range<f64>,
+    marks: Vec<f64>,
+}
+
+impl Ranged for Marked {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (first, last): (i32, i32)) -> i32 {
+        let part = (value - self.places.start) / (self.places.end - self.places.start);
+        first + (f64::from(last - first) * part).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.marks.clone()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.places.clone()
+    }
 }
 
 const SIZE: (u32, u32) = (900, 480);
+/// Of it, what the names of lines take.
+const NAMES: u32 = 260;
 const FONT: &str = "sans-serif";
 
 /// A plot of lines.
@@ -72,12 +123,13 @@ pub fn lines(
     let ys = y.range(points().map(|point| point.1));
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
+    let (plot, names) = area.split_horizontally(SIZE.0 - NAMES);
+    let mut chart = ChartBuilder::on(&plot)
         .caption(title, (FONT, 20))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(xs, ys)?;
+        .build_cartesian_2d(x.along(xs), y.along(ys))?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -86,24 +138,19 @@ pub fn lines(
         .x_label_formatter(&|place| x.write(*place))
         .y_label_formatter(&|place| y.write(*place))
         .draw()?;
+    let style = (FONT, 13).into_font().into_text_style(&area);
+    let style = style.pos(Pos::new(HPos::Left, VPos::Center));
     for (index, series) in series.iter().enumerate() {
-        let colour = Palette99::pick(index);
+        // What is measured for itself stands out among the others.
+        let width = if series.name.starts_with("Interval") { 4 } else { 2 };
+        let stroke = Palette99::pick(index).stroke_width(width);
         let known = series.points.iter().filter(|point| point.1.is_finite());
         let places = known.map(|point| (x.place(point.0), y.place(point.1)));
-        chart
-            .draw_series(LineSeries::new(places, colour.stroke_width(2)))?
-            .label(&series.name)
-            .legend(move |(x, y)| {
-                let colour = Palette99::pick(index);
-                PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
-            });
+        chart.draw_series(LineSeries::new(places, stroke))?;
+        let at = 44 + 17 * index as i32;
+        names.draw(&PathElement::new([(4, at), (24, at)], stroke))?;
+        names.draw_text(&series.name, &style, (30, at))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     area.present()?;
     Ok(())
 }
@@ -131,7 +178,7 @@ pub fn bars(
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(250)
-        .build_cartesian_2d(start..width.end, 0.0..count)?;
+        .build_cartesian_2d(axis.along(start..width.end), 0.0..count)?;
     chart
         .configure_mesh()
         .disable_y_mesh()

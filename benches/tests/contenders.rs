@@ -76,13 +76,14 @@ fn two_threads_take_turns_with_all_contenders_and_end() {
 }
 
 #[test]
-fn a_tail_beside_a_writer_counts_every_hit() {
+fn a_tail_beside_a_writer_counts_every_hit_and_every_miss() {
     let shape = Shape { storages: 1, pieces: 16, len: 64 };
     // On a thread of its own, for it is bound to a core.
     let rows = thread::spawn(move || {
         lookbehind_benches::tails::measure(shape, 1, Duration::from_millis(5))
     });
     for row in rows.join().expect("no panic") {
-        assert_eq!(row.sample.nanos.len(), row.sample.kept * 256, "{}", row.name);
+        let (hits, misses) = (row.sample.nanos.len(), row.sample.misses);
+        assert_eq!(hits + misses, row.sample.kept * 256, "{}", row.name);
     }
 }

@@ -68,7 +68,7 @@ pub fn stalled(scene: &Scene) -> Outcome {
     }
     let seconds = Axis { label: "seconds since the reader stalled", logarithmic: false };
     let axes = [seconds, Axis { label: "MiB", logarithmic: false }];
-    lines(&scene.plots.join("stalled-memory.svg"), "Memory", axes, &series)
+    lines(&scene.plots.join("stalled-memory.svg"), "Memory beside a stalled reader", axes, &series)
         .map_err(|error| error.to_string())?;
     let rates = outcomes.iter().flat_map(|outcome| {
         ["A", "B"].into_iter().enumerate().map(|(film, name)| Series {
@@ -77,8 +77,13 @@ pub fn stalled(scene: &Scene) -> Outcome {
         })
     });
     let axes = [seconds, Axis { label: "pieces published a millisecond", logarithmic: false }];
-    lines(&scene.plots.join("stalled-rates.svg"), "Writers", axes, &rates.collect::<Vec<_>>())
-        .map_err(|error| error.to_string())?;
+    lines(
+        &scene.plots.join("stalled-rates.svg"),
+        "Writers beside a stalled reader",
+        axes,
+        &rates.collect::<Vec<_>>(),
+    )
+    .map_err(|error| error.to_string())?;
     text.push_str("\n![Memory beside a stalled reader](benchmarks/stalled-memory.svg)\n");
     text.push_str("\n![Writers beside a stalled reader](benchmarks/stalled-rates.svg)\n");
     let figures = outcomes.iter().map(crate::stalled::Outcome::json).collect();

@@ -90,7 +90,7 @@ pub fn write(docs: &Path, effort: Effort, names: &[String]) -> Result<(), Box<dy
         figures.insert(name.to_owned(), section.figures);
     }
     fs::write(docs.join("benchmarks.md"), page)?;
-    let figures = serde_json::to_string_pretty(&Value::Object(figures))?;
+    let figures = serde_json::to_string(&Value::Object(figures))?;
     fs::write(scene.plots.join("figures.json"), figures + "\n")?;
     Ok(())
 }

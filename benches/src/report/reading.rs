@@ -11,7 +11,7 @@ use crate::contenders;
 use crate::draw::Draw;
 use crate::figures::{Row, find};
 use crate::plot::{Axis, Series, bars, lines};
-use crate::rounds;
+use crate::rounds::{self, Plan};
 use crate::stock::{Shape, Stock};
 use crate::tails::{TailRow, measure, timer};
 use crate::{crowd, growth as grow, thread};
@@ -186,12 +186,11 @@ fn tails_of(scene: &Scene, title: &'static str, file: &str, about: &str, len: us
     text.push_str(&table(&head, rows.iter().map(line)));
     let curve = |row: &TailRow| Series {
         name: row.name.clone(),
-        points: [0.5, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001]
-            .map(|above: f64| {
-                let nanos = row.sample.nanos.value_at_quantile(1.0 - above);
-                (1.0 / above, nanos as f64)
-            })
-            .to_vec(),
+        points: PERCENTILES
+            .into_iter()
+            .zip(percentiles(&row.sample.nanos))
+            .map(|(at, nanos)| (100.0 / (100.0 - at), nanos as f64))
+            .collect(),
     };
     let axes = [axis("one hit in so many takes longer than", true), axis("nanoseconds", true)];
     lines(
@@ -233,7 +232,10 @@ pub fn growth(scene: &Scene) -> Outcome {
     text.push('\n');
     text.push_str(&usual("cache", &storages));
     let readers = crowd::by_readers(&effort.readers, effort.publications);
-    let films = crowd::by_films(&effort.storages, effort.publications);
+    // An eviction looks at every film: a sample of few fits into a time slice, up to a thousand.
+    let few = Plan { operations: effort.publications.operations / 40, ..effort.publications };
+    let crowds: Vec<u32> = effort.storages.iter().copied().filter(|n| *n <= 1000).collect();
+    let films = crowd::by_films(&crowds, few);
     text.push_str("\nBeside readers who are there and do nothing:\n\n");
     text.push_str(&usual("call", &readers));
     text.push_str("\nBeside films that are there, in a full cache, with a copy of 4 KiB:\n\n");
