@@ -11,12 +11,8 @@ writes() { bash scripts/counted.sh; }
 
 instructions() {
     need valgrind valgrind libc6-dbg
-    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
-    # The runner has to be of the crate's version. How fast it is does not matter.
-    local runner=gungraun-runner version
-    version=$(sed -n '/^name = "gungraun"$/{n;s/.*"\(.*\)"/\1/p}' Cargo.lock)
-    [[ $("$runner" --version 2>/dev/null) == "$runner $version" ]] ||
-        cargo install --locked --debug "$runner@$version"
+    # The runner has to be of the crate's version.
+    need_cargo gungraun-runner "$(sed -n '/^name = "gungraun"$/{n;s/.*"\(.*\)"/\1/p}' Cargo.lock)"
     # Where a sandbox does not let it turn off the randomisation of addresses.
     GUNGRAUN_ALLOW_ASLR=yes cargo bench --locked -p lookbehind-benches --bench instructions
     # That contenders find what they look for; built for the above already.

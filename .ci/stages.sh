@@ -39,7 +39,12 @@ need() { # command, package...
         apt-get install -y --no-install-recommends "$@"
 }
 
-# Installs a cargo subcommand, unless this version is there.
+# Installs a program by cargo, unless this version is there. How fast it is matters less than how
+# soon it is built.
 need_cargo() { # crate, version
-    [[ $(cargo "${1#cargo-}" --version 2>/dev/null) == "$1 $2" ]] || cargo install --locked "$1@$2"
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    local known=("$1")
+    if [[ $1 == cargo-* ]]; then known=(cargo "${1#cargo-}"); fi
+    [[ $("${known[@]}" --version 2>/dev/null) == "$1 $2" ]] ||
+        CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug "$1@$2"
 }
