@@ -16,6 +16,22 @@ fn content(piece: u32, round: u32) -> Vec<u8> {
     bytes
 }
 
+/// Bytes of the process's mappings that bear this flag, as Linux says: `hg` asks for huge pages, `nh`
+/// for none.
+fn flagged(flag: &str) -> usize {
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let (mut size, mut sum) = (0, 0);
+    for line in smaps.lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("Size:") => size = words.next().map_or(0, |kib| kib.parse().unwrap()),
+            Some("VmFlags:") if words.any(|word| word == flag) => sum += size,
+            _ => {}
+        }
+    }
+    sum * KIB
+}
+
 // One test, for others would change what the process has in memory.
 #[test]
 fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
@@ -25,6 +41,7 @@ fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
     let film = film.unwrap();
     let before = resident();
     assert!(before > 0, "the system does not say");
+    let flags = ["hg", "nh"].map(flagged); // stacks bear some
     for round in 0..2 {
         for piece in 0..PIECES {
             film.insert(piece, &content(piece, round)).unwrap();
@@ -38,6 +55,11 @@ fn pieces_on_huge_pages_are_as_they_were_written_and_their_memory_goes_back() {
         let first = snapshot.get(0).unwrap().as_ptr().addr();
         assert!(round > 0 || first % (2 * MIB) < KIB, "{first:x}");
         drop(snapshot);
+        // Two slabs of 512 buffers, each with whole huge pages and a rest; later another length has
+        // one as well.
+        let asked = ["hg", "nh"].map(flagged);
+        let asked = [asked[0] - flags[0], asked[1] - flags[1]];
+        assert!(round > 0 || asked == [64 * MIB, 2 * 64 * KIB], "{asked:?}");
         let full = resident() - before;
         assert!(full >= 56 * MIB, "{full} bytes came");
         // Another size makes room for itself: what is freed does not stay with the first one.
