@@ -186,7 +186,7 @@ fn a_handle_writes_to_the_line_of_the_pieces_counts_only() {
     let counts = lines(written(&accesses), LINE);
     assert_eq!(counts.len(), HOT.len());
     assert!(counts.is_disjoint(&lines(&borrowed, LINE)));
-    // For comparison: without a reader it also looks for a lane, where all others look.
+    // For comparison: without a reader it also looks for a lane, where a few others look.
     let ((), accesses) = record(|| all(&|piece| drop(film.get(piece).unwrap())));
     tell("the same without a reader", &accesses, &(0..0));
     assert!(counts.is_subset(&lines(written(&accesses), LINE)));

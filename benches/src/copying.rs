@@ -56,27 +56,28 @@ fn mapping(source: &[u8]) -> Probe<'_> {
     })
 }
 
-/// As peers do it that leave memory to their user: an allocation for each piece. This one keeps
-/// what it had first, and lets newcomers go.
+/// quick_cache keeps what it had first, and lets newcomers go.
 fn newcomers_go(source: &[u8]) -> Probe<'_> {
-    let cache = quick_cache::sync::Cache::<u64, Arc<[u8]>>::new(BUFFERS);
-    let mut key = 0;
-    Probe::new("quick_cache, a fresh Arc each", move |times| {
-        for _ in 0..times {
-            cache.insert(key, Arc::from(source));
-            key += 1;
-        }
-    })
+    let cache = quick_cache::sync::Cache::new(BUFFERS);
+    allocating("quick_cache, a fresh Arc each", source, move |key, piece| cache.insert(key, piece))
 }
 
+/// An LRU lets the oldest go, as long as nobody reads.
 fn oldest_go(source: &[u8]) -> Probe<'_> {
     let builder = foyer_memory::CacheBuilder::new(BUFFERS).with_shards(1);
     let cache: foyer_memory::Cache<u64, Arc<[u8]>> =
         builder.with_eviction_config(foyer_memory::LruConfig::default()).build();
+    allocating("foyer LRU, a fresh Arc each", source, move |key, piece| {
+        cache.insert(key, piece);
+    })
+}
+
+/// As peers do it that leave memory to their user: an allocation for each piece.
+fn allocating<'a>(name: &str, source: &'a [u8], insert: impl Fn(u64, Arc<[u8]>) + 'a) -> Probe<'a> {
     let mut key = 0;
-    Probe::new("foyer LRU, a fresh Arc each", move |times| {
+    Probe::new(name, move |times| {
         for _ in 0..times {
-            cache.insert(key, Arc::from(source));
+            insert(key, Arc::from(source));
             key += 1;
         }
     })

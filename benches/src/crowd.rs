@@ -36,30 +36,20 @@ pub fn by_readers(counts: &[u32], plan: Plan) -> Vec<Row> {
         Readers { film, reader, _idle, count }
     };
     let scenes: Vec<Readers> = counts.iter().map(scene).collect();
+    let draw = || Draw::all(&HOT, 1);
     let mut list = Vec::new();
     for Readers { film, reader, count, .. } in &scenes {
         let hit = |key: Key| reader.snapshot().get(key.piece).map_or(0, touch);
-        list.push(probe(format!("{count} readers, snapshot per call"), hit));
+        list.push(Probe::drawing(format!("{count} readers, snapshot per call"), draw(), hit));
         let hit = |key: Key| film.get(key.piece).map_or(0, |held| touch(&held));
-        list.push(probe(format!("{count} readers, without a reader"), hit));
+        list.push(Probe::drawing(format!("{count} readers, without a reader"), draw(), hit));
         let replace = |Key { piece, .. }| {
             film.evict(piece..piece + 1).expect("room for a version");
             film.insert(piece, &[7; HOT.len]).map_or(0, |done| u64::from(done == Insert::Published))
         };
-        list.push(probe(format!("{count} readers, piece replaced"), replace));
+        list.push(Probe::drawing(format!("{count} readers, piece replaced"), draw(), replace));
     }
     probes(list, plan)
-}
-
-fn probe<'a>(name: String, call: impl Fn(Key) -> u64 + 'a) -> Probe<'a> {
-    let mut draw = Draw::all(&HOT, 1);
-    Probe::new(name, move |times| {
-        let mut sum = 0;
-        for _ in 0..times {
-            sum += call(draw.key());
-        }
-        std::hint::black_box(sum);
-    })
 }
 
 /// A piece of 4 KiB into a full cache, in which another one must go for it, beside so many films

@@ -71,28 +71,21 @@ fn measure(scenes: &[Scene], plan: Plan) -> Vec<Row> {
     let mut list = Vec::new();
     for (scene, snapshot) in scenes.iter().zip(&snapshots) {
         let name = format!("{}, snapshot kept", scene.label);
-        list.push(probe(name, scene, |key| snapshot.get(key.piece).map_or(0, touch)));
+        list.push(Probe::drawing(name, scene.draw.clone(), |key| {
+            snapshot.get(key.piece).map_or(0, touch)
+        }));
     }
     for scene in scenes {
         let name = format!("{}, snapshot per call", scene.label);
         let hit = |key: Key| scene.reader.snapshot().get(key.piece).map_or(0, touch);
-        list.push(probe(name, scene, hit));
+        list.push(Probe::drawing(name, scene.draw.clone(), hit));
     }
     for scene in scenes {
         let name = format!("{}, without a reader", scene.label);
         let film = scene.reader.storage();
-        list.push(probe(name, scene, |key| film.get(key.piece).map_or(0, |held| touch(&held))));
+        list.push(Probe::drawing(name, scene.draw.clone(), |key| {
+            film.get(key.piece).map_or(0, |held| touch(&held))
+        }));
     }
     probes(list, plan)
-}
-
-fn probe<'a>(name: String, scene: &Scene, hit: impl Fn(Key) -> u64 + 'a) -> Probe<'a> {
-    let mut draw = scene.draw.clone();
-    Probe::new(name, move |times| {
-        let mut sum = 0;
-        for _ in 0..times {
-            sum += hit(draw.key());
-        }
-        std::hint::black_box(sum);
-    })
 }

@@ -7,6 +7,7 @@ use crate::contender::Case;
 use crate::draw::Draw;
 use crate::figures::{Row, Samples, rows};
 use crate::hits::{Gate, Hits};
+use crate::stock::Key;
 use crate::thread::{pin, preemptions};
 
 /// How much is measured.
@@ -72,6 +73,21 @@ impl<'a> Probe<'a> {
     /// `work` does it so many times.
     pub fn new(name: impl Into<String>, work: impl FnMut(u64) + 'a) -> Self {
         Self { name: name.into(), work: Box::new(work) }
+    }
+
+    /// A call for a key that is drawn each time.
+    pub fn drawing(
+        name: impl Into<String>,
+        mut draw: Draw,
+        call: impl Fn(Key) -> u64 + 'a,
+    ) -> Self {
+        Self::new(name, move |times| {
+            let mut sum = 0;
+            for _ in 0..times {
+                sum += call(draw.key());
+            }
+            std::hint::black_box(sum);
+        })
     }
 }
 

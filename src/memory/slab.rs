@@ -169,8 +169,8 @@ mod mapped {
         /// pages.
         fn map(size: usize) -> Option<Self> {
             let count = (LARGEST / size).clamp(1, MOST_PLACES);
-            let mapped =
-                size.checked_mul(count)?.checked_next_multiple_of(HUGE)?.checked_add(HUGE)?;
+            let used = size.checked_mul(count)?;
+            let mapped = used.checked_next_multiple_of(HUGE)?.checked_add(HUGE)?;
             let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
             // SAFETY: a new mapping, at an address that the system chooses.
             let mapping = unsafe {
@@ -183,11 +183,11 @@ mod mapped {
             let first = unsafe { start.add(start.align_offset(HUGE)) };
             let slab = Self { mapping, mapped, first, size, places: Places::new(count) };
             // Of a huge page at the end that buffers fill in part the rest would be nobody's.
-            let whole = size * count / HUGE * HUGE;
+            let whole = used / HUGE * HUGE;
             // SAFETY: both lie within the mapping, whose content this does not change.
             let advised = unsafe {
                 let rest = first.add(whole).as_ptr().cast();
-                madvise(rest, size * count - whole, Advice::LinuxNoHugepage)
+                madvise(rest, used - whole, Advice::LinuxNoHugepage)
                     .and_then(|()| madvise(first.as_ptr().cast(), whole, Advice::LinuxHugepage))
             };
             advised.is_ok().then_some(slab)

@@ -17,7 +17,7 @@ use crate::tails::{TailRow, measure, timer};
 use crate::{crowd, growth as grow, thread};
 
 const KEPT: &str = "Interval, snapshot kept";
-const PER_CALL: &str = "Interval, snapshot per call";
+pub(super) const PER_CALL: &str = "Interval, snapshot per call";
 
 /// 64 pieces, again and again.
 pub fn hot(scene: &Scene) -> Outcome {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reading::PER_CALL;
 use super::tables::{ahead, json as rows_json, number, table, usual};
 use super::{Outcome, Scene, Section};
 use crate::figures::{Row, find};
@@ -29,7 +30,7 @@ pub fn publish(scene: &Scene) -> Outcome {
     );
     text.push_str(&table(&columns, runs[0].iter().map(line)));
     for (size, rows) in sizes.iter().zip(&runs) {
-        let said = ahead(rows, "Interval, snapshot per call", |_| true);
+        let said = ahead(rows, PER_CALL, |_| true);
         text.push_str(&format!("\n{size} pieces. {said}"));
     }
     let series = runs[0].iter().map(|row| Series {
@@ -54,6 +55,7 @@ pub fn publish(scene: &Scene) -> Outcome {
 
 /// Copies of a mebibyte.
 pub fn copying(scene: &Scene) -> Outcome {
+    const FULL: &str = "Interval, insert into a full cache";
     let rows = copies::measure(scene.effort.copies);
     let mut text = String::from(
         "Room made, a victim chosen, a mebibyte copied in, published: in a full cache of 64 \
@@ -64,14 +66,14 @@ pub fn copying(scene: &Scene) -> Outcome {
     );
     text.push_str(&usual("way", &rows));
     let share = |name: &str| find(&rows, name).map_or(0.0, |row| 1.0 / row.ratio.median);
-    let ours = share("Interval, insert into a full cache");
+    let ours = share(FULL);
     let fresh = share("copy into fresh memory, mapped and unmapped");
     text.push_str(&format!(
         "\nInterval reaches {} of the rate of the plain copy, and {} times that of fresh memory.\n",
         number(ours),
         number(ours / fresh),
     ));
-    text.push_str(&ahead(&rows, "Interval, insert into a full cache", |_| true));
+    text.push_str(&ahead(&rows, FULL, |_| true));
     Ok(Section { title: "Pieces of a mebibyte in", text, figures: rows_json(&rows) })
 }
 
