@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::clock::{Clock, block_on};
 use crate::error::{Error, Result};
 use crate::evict::Need;
+use crate::evict::density::Density;
 use crate::evict::observe::{Observer, Reason};
-use crate::evict::policy::{NextUse, Policy};
+use crate::evict::policy::Policy;
 use crate::film::Film;
 use crate::foreign::Guest;
 use crate::id::StorageId;
@@ -75,7 +76,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Says which pieces are worth least; [`NextUse`] by default.
+    /// Says which pieces are worth least; [`Density`] by default.
     pub fn policy(mut self, policy: impl Policy + 'static) -> Self {
         self.policy = Box::new(policy);
         self
@@ -155,7 +156,7 @@ impl Cache {
         CacheBuilder {
             budget: 256 << 20,
             huge_pages: false,
-            policy: Box::new(NextUse),
+            policy: Box::new(Density::new()),
             observers: Vec::new(),
             clock: Clock::system(),
         }

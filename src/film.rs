@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
+use crate::evict::policy::{self, Action, PlayerEvent};
 use crate::evict::protect::{Playhead, Protections};
 use crate::foreign::Guest;
 use crate::id::StorageId;
@@ -207,7 +208,11 @@ impl<R: Reclaim> Film<R> {
     }
 
     pub(crate) fn open_playhead(&self, playhead: &Arc<Playhead>) {
+        if let Some(rate) = playhead.bitrate() {
+            self.protections.set_bitrate(rate);
+        }
         self.change_playheads(|list| list.push(Arc::clone(playhead)));
+        self.notice(playhead, Action::Open);
     }
 
     pub(crate) fn close_playhead(&self, playhead: &Arc<Playhead>, linger: Duration) {
@@ -215,6 +220,7 @@ impl<R: Reclaim> Film<R> {
         const LEFT_BEHIND: usize = 4;
         /// Windows that all viewers together may: who invents viewers must not slow the others.
         const LEFT_BEHIND_BY_ALL: usize = 256;
+        self.moved(playhead, Action::Close);
         if linger.is_zero() {
             self.change_playheads(|list| list.retain(|p| !Arc::ptr_eq(p, playhead)));
             return;
@@ -236,6 +242,29 @@ impl<R: Reclaim> Film<R> {
             keep(list, LEFT_BEHIND, &|p| p.viewer == playhead.viewer && !p.active());
             keep(list, LEFT_BEHIND_BY_ALL, &|p| !p.active());
         });
+    }
+
+    /// A player's place changed, and not by reading on.
+    pub(crate) fn moved(&self, playhead: &Playhead, action: Action) {
+        playhead.moved_at(self.shared.clock.now());
+        self.notice(playhead, action);
+    }
+
+    /// Tells the policy what a player did.
+    pub(crate) fn notice(&self, playhead: &Playhead, action: Action) {
+        let layout = self.layout();
+        let event = PlayerEvent {
+            storage: self.id,
+            viewer: playhead.viewer,
+            now: self.shared.clock.now(),
+            action,
+            position: playhead.position(),
+            ahead: playhead.asked().0,
+            film: layout.start_offset()..layout.total_len(),
+            live: layout.is_segmented(),
+            bitrate: self.protections.bitrate(),
+        };
+        policy::notice(&**self.shared.policy, &event);
     }
 
     fn change_playheads(&self, change: impl Fn(&mut Vec<Arc<Playhead>>)) {

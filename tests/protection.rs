@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{KIB, MIB, built, cache, fill, film, of, present, schemes, timed_cache};
+use common::{KIB, MIB, built, cache, fill, film, of, present, schemes};
 use lookbehind::{
-    Cache, Candidate, Error, Extent, Interval, LookbehindStats, NextUse, PlayerConfig, Policy,
-    Protection, Reclaim, Storage,
+    Cache, Candidate, Clock, Error, Extent, Interval, LookbehindStats, NextUse, PlayerConfig,
+    Policy, Protection, Reclaim, Storage,
 };
 
 const LEN: usize = 64 * KIB;
@@ -49,7 +49,7 @@ fn press<R: Reclaim>(old: &Storage<R>, by: &Storage<R>, count: usize) -> Vec<u32
 }
 
 fn what_nothing_protects_goes_first<R: Reclaim>() {
-    let cache = cache::<R>(MIB);
+    let cache = built::<R>(Cache::builder().policy(NextUse), MIB);
     let (a, b) = (film(&cache, FIT, LEN), film(&cache, 40, LEN));
     fill(&a, 0..FIT);
     // The newcomers are wanted more than anything here.
@@ -72,7 +72,8 @@ fn what_nothing_protects_goes_first<R: Reclaim>() {
 
 #[test]
 fn protected_pieces_go_in_the_order_of_their_protection() {
-    let (cache, _clock) = timed_cache::<Interval>(MIB);
+    let builder = Cache::builder().policy(NextUse).clock(Clock::manual());
+    let cache = built::<Interval>(builder, MIB);
     let (a, b) = (film(&cache, FIT, LEN), film(&cache, 60, LEN));
     fill(&a, 0..8);
     let viewer = a.player(window(1, 0, 3).linger(Duration::from_secs(60)));

@@ -9,6 +9,7 @@
 //! Nothing is evicted while as much as is needed waits for its grace period already, unless
 //! evicting gives memory back now: a reader that stalls must not cost the cache its content.
 
+pub(crate) mod density;
 pub(crate) mod observe;
 pub(crate) mod policy;
 pub(crate) mod protect;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::film::Film;
+use crate::foreign;
 use crate::memory::piece::PieceRef;
 use crate::memory::{Purpose, Refused, State};
 use crate::retire::{Lane, Reclaim, Span};
@@ -259,13 +261,15 @@ impl<R: Reclaim> Shared<R> {
                     let pieces = pieces.into_iter().flatten().map(|(piece, _)| piece);
                     numbers.extend(pieces.take(left));
                 });
+                let mut found = Vec::with_capacity(numbers.len());
                 for &piece in &numbers {
                     film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);
-                    let Some(seen) = film.see(lane, piece, count != usize::MAX) else { continue };
-                    let rank = self.rank(film, &view, piece, &seen);
+                    found.extend(film.see(lane, piece, count != usize::MAX).map(|s| (piece, s)));
+                }
+                for ((piece, seen), rank) in found.iter().zip(self.rank(film, &view, &found)) {
                     let worse = |b: &Victim<R>| rank < b.rank;
                     if (futile || !rank.futile) && best.as_ref().is_none_or(worse) {
-                        let Seen { shown, size, .. } = seen;
+                        let (&piece, &Seen { shown, size, .. }) = (piece, seen);
                         *best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });
                     }
                 }
@@ -278,23 +282,32 @@ impl<R: Reclaim> Shared<R> {
         best.is_none() && film.version() != version
     }
 
-    fn rank(&self, film: &Film<R>, view: &View, piece: u32, seen: &Seen) -> Rank {
-        let futile = seen.pinned || film.table.shown_by_stalled(piece, seen.born);
-        if film.removed() || !view.known(piece) {
-            return Rank { futile, protection: Protection::None, worth: f64::MIN };
-        }
-        let candidate = Candidate {
+    /// The ranks of a film's candidates.
+    fn rank(&self, film: &Film<R>, view: &View, found: &[(u32, Seen)]) -> Vec<Rank> {
+        let layout = film.layout.load();
+        let candidate = |(piece, seen): &(u32, Seen)| Candidate {
             storage: film.id,
-            piece,
+            piece: *piece,
+            bytes: layout.byte_range(*piece).unwrap_or(0..0),
             size: seen.size,
-            protection: view.class(piece),
-            next_use: if view.watched() { view.next_use(piece) } else { None },
-            last_use: if view.watched() { view.last_use(piece) } else { None },
+            protection: view.class(*piece),
+            next_use: if view.watched() { view.next_use(*piece) } else { None },
+            last_use: if view.watched() { view.last_use(*piece) } else { None },
             visited: seen.visited,
             age: seen.version.saturating_sub(seen.born),
         };
-        let worth = policy::worth(&**self.policy, &candidate);
-        Rank { futile, protection: candidate.protection, worth }
+        let candidates: Vec<_> = found.iter().map(candidate).collect();
+        let worths = policy::rank(&**self.policy, &view.scene(film.id), &candidates);
+        let soft = foreign::call(|| self.policy.soft_windows()).unwrap_or(false);
+        let rank = |((piece, seen), worth): (&(u32, Seen), f64)| {
+            let futile = seen.pinned || film.table.shown_by_stalled(*piece, seen.born);
+            if film.removed() || !view.known(*piece) {
+                return Rank { futile, protection: Protection::None, worth: f64::MIN };
+            }
+            let protection = if soft { view.named(*piece) } else { view.class(*piece) };
+            Rank { futile, protection, worth }
+        };
+        found.iter().zip(worths).map(rank).collect()
     }
 }
 

@@ -4,6 +4,9 @@
 //! order of protection, and asks the policy about what is left. So a policy is a number for each
 //! candidate, and cannot break a promise of the cache.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use super::protect::Protection;
 use crate::foreign;
 use crate::id::StorageId;
@@ -16,6 +19,8 @@ pub struct Candidate {
     pub storage: StorageId,
     /// The piece.
     pub piece: u32,
+    /// Where in the film it lies.
+    pub bytes: Range<u64>,
     /// Bytes that its eviction frees.
     pub size: usize,
     /// How much it is protected. Candidates of a lower protection go first, whatever the policy
@@ -31,10 +36,147 @@ pub struct Candidate {
     pub age: u64,
 }
 
+impl Candidate {
+    /// A piece that nobody has read and nothing protects, for trying a policy out.
+    #[must_use]
+    pub fn new(storage: StorageId, piece: u32, bytes: Range<u64>) -> Self {
+        let size = usize::try_from(bytes.end.saturating_sub(bytes.start)).unwrap_or(usize::MAX);
+        Self {
+            storage,
+            piece,
+            bytes,
+            size,
+            protection: Protection::None,
+            next_use: None,
+            last_use: None,
+            visited: false,
+            age: 0,
+        }
+    }
+}
+
+/// A film at the moment of an eviction.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Scene<'a> {
+    /// The film.
+    pub storage: StorageId,
+    /// The time on the cache's clock.
+    pub now: Duration,
+    /// The bytes of the film that there are: a live film's begin where its window does.
+    pub film: Range<u64>,
+    /// Whether it still grows.
+    pub live: bool,
+    /// Bytes of its longest piece.
+    pub piece_len: u64,
+    /// Bytes a second, as its players say, or as is assumed.
+    pub bitrate: u64,
+    /// Its players, open and lingering.
+    pub watchers: &'a [Watcher],
+}
+
+impl<'a> Scene<'a> {
+    /// A film of so many bytes, watched by these.
+    #[must_use]
+    pub fn new(
+        storage: StorageId,
+        now: Duration,
+        film: Range<u64>,
+        piece_len: u64,
+        bitrate: u64,
+        watchers: &'a [Watcher],
+    ) -> Self {
+        Self { storage, now, film, live: false, piece_len, bitrate, watchers }
+    }
+
+    /// The same, still growing.
+    #[must_use]
+    pub fn live(self) -> Self {
+        Self { live: true, ..self }
+    }
+
+    /// How long so many bytes play, in seconds.
+    #[must_use]
+    pub fn seconds(&self, bytes: u64) -> f64 {
+        seconds(bytes, self.bitrate)
+    }
+}
+
+/// A player's place in the film.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    /// The byte that is read next.
+    pub position: u64,
+    /// Bytes ahead of it that are asked for already.
+    pub ahead: u64,
+    /// When it was opened.
+    pub opened: Duration,
+    /// When it last entered another piece, was moved, paused, resumed or closed.
+    pub moved: Duration,
+    /// Whether it plays, as far as it said.
+    pub playing: bool,
+    /// Whether it is open; one that was closed lingers, for its viewer may come back.
+    pub open: bool,
+}
+
+/// What a player did, beyond reading on.
+#[derive(Clone, Debug)]
+pub struct PlayerEvent {
+    /// The film.
+    pub storage: StorageId,
+    /// Who watches.
+    pub viewer: u64,
+    /// The time on the cache's clock.
+    pub now: Duration,
+    /// What was done.
+    pub action: Action,
+    /// The byte that is read next.
+    pub position: u64,
+    /// Bytes of the window ahead.
+    pub ahead: u64,
+    /// The bytes of the film that there are.
+    pub film: Range<u64>,
+    /// Whether the film still grows.
+    pub live: bool,
+    /// Bytes a second.
+    pub bitrate: u64,
+}
+
+impl PlayerEvent {
+    /// How long so many bytes play, in seconds.
+    #[must_use]
+    pub fn seconds(&self, bytes: u64) -> f64 {
+        seconds(bytes, self.bitrate)
+    }
+}
+
+/// A kind of [`PlayerEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// A player was opened.
+    Open,
+    /// Its playhead was moved.
+    Seek {
+        /// The byte that it would have read next.
+        from: u64,
+    },
+    /// It says that it pauses.
+    Pause,
+    /// It says that it plays on.
+    Resume,
+    /// It was closed.
+    Close,
+}
+
+fn seconds(bytes: u64, bitrate: u64) -> f64 {
+    bytes as f64 / bitrate.max(1) as f64
+}
+
 /// Says what keeping a piece is worth.
 ///
 /// Called on the thread that needs room, outside every lock, for a few dozen candidates an
-/// eviction. A panic in it is caught, and the candidate counts as worth nothing.
+/// eviction. A panic in it is caught, and what it said nothing of counts as worth nothing.
 ///
 /// ```
 /// use lookbehind::{Cache, Candidate, Policy};
@@ -53,9 +195,27 @@ pub trait Policy: Send + Sync {
     /// The worth of keeping the piece; the candidate of the least worth is evicted. Not a number
     /// counts as worth nothing.
     fn worth(&self, candidate: &Candidate) -> f64;
+
+    /// The worth of several pieces of one film, in their order, appended to `worth`. What is not
+    /// appended counts as worth nothing. By default each is asked about by itself.
+    fn rank(&self, scene: &Scene<'_>, candidates: &[Candidate], worth: &mut Vec<f64>) {
+        let _ = scene;
+        worth.extend(candidates.iter().map(|candidate| self.worth(candidate)));
+    }
+
+    /// Told what players do, on their threads and outside every lock: a policy may learn from it.
+    fn notice(&self, event: &PlayerEvent) {
+        let _ = event;
+    }
+
+    /// Whether it weighs the windows of players by itself. If so, these do not come before its
+    /// word: only what was reserved, and what was named by `set_lookbehind`, still does.
+    fn soft_windows(&self) -> bool {
+        false
+    }
 }
 
-/// The first good policy: next use by playhead, else SIEVE.
+/// A policy without a memory: next use by playhead, else SIEVE.
 ///
 /// What a playhead will come by is worth the more the sooner that is. What all playheads have
 /// passed is worth the less the longer ago. A film that nobody watches goes by SIEVE (Zhang et
@@ -78,10 +238,20 @@ impl Policy for NextUse {
     }
 }
 
-/// Asks the policy, whatever it does.
-pub(crate) fn worth(policy: &dyn Policy, candidate: &Candidate) -> f64 {
-    let worth = foreign::call(|| policy.worth(candidate));
-    worth.filter(|worth| !worth.is_nan()).unwrap_or(0.0)
+/// Asks the policy, whatever it does: a worth for each candidate, in their order.
+pub(crate) fn rank(policy: &dyn Policy, scene: &Scene<'_>, candidates: &[Candidate]) -> Vec<f64> {
+    let mut worth = Vec::with_capacity(candidates.len());
+    // Should it panic, what it said before counts.
+    foreign::call(|| policy.rank(scene, candidates, &mut worth));
+    worth.resize(candidates.len(), 0.0);
+    worth.iter_mut().filter(|worth| worth.is_nan()).for_each(|worth| *worth = 0.0);
+    worth
+}
+
+/// Tells the policy, whatever it does.
+pub(crate) fn notice(policy: &dyn Policy, event: &PlayerEvent) {
+    // Should it panic, the player goes on.
+    foreign::call(|| policy.notice(event));
 }
 
 #[cfg(test)]
@@ -89,16 +259,7 @@ mod tests {
     use super::*;
 
     fn candidate() -> Candidate {
-        Candidate {
-            storage: StorageId { index: 0, generation: 0 },
-            piece: 0,
-            size: 0,
-            protection: Protection::None,
-            next_use: None,
-            last_use: None,
-            visited: false,
-            age: 0,
-        }
+        Candidate::new(StorageId { index: 0, generation: 0 }, 0, 0..1)
     }
 
     #[test]
@@ -143,7 +304,20 @@ mod tests {
                 f64::NAN
             }
         }
-        assert_eq!(worth(&Bad, &candidate()), 0.0);
-        assert_eq!(worth(&Bad, &Candidate { visited: true, ..candidate() }), 0.0);
+        let film = StorageId { index: 0, generation: 0 };
+        let scene = Scene::new(film, Duration::ZERO, 0..1, 1, 1, &[]);
+        let read = Candidate { visited: true, ..candidate() };
+        assert_eq!(rank(&Bad, &scene, &[candidate(), read.clone()]), [0.0, 0.0]);
+        assert_eq!(rank(&Bad, &scene, &[read]), [0.0]);
+        struct Silent;
+        impl Policy for Silent {
+            fn worth(&self, _: &Candidate) -> f64 {
+                f64::INFINITY
+            }
+            fn rank(&self, _: &Scene<'_>, _: &[Candidate], worth: &mut Vec<f64>) {
+                worth.push(2.0);
+            }
+        }
+        assert_eq!(rank(&Silent, &scene, &[candidate(), candidate()]), [2.0, 0.0]);
     }
 }

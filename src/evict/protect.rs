@@ -11,8 +11,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::policy::{Scene, Watcher};
+use crate::id::StorageId;
 use crate::layout::Layout;
-use crate::sync::{ArcSwap, Counter};
+use crate::sync::{ArcSwap, AtomicBool, Counter, Ordering};
 
 /// Bytes a second that are assumed where a window is given in time and no bitrate is known.
 pub const ASSUMED_BITRATE: u64 = 1 << 20;
@@ -72,10 +74,20 @@ pub(crate) struct Playhead {
     fitted_behind: Counter,
     /// Milliseconds on the cache's clock at which the windows end.
     until: Counter,
+    opened: Duration,
+    /// Milliseconds at which it entered the piece that it is in, was moved, paused or resumed.
+    moved: Counter,
+    paused: AtomicBool,
 }
 
 impl Playhead {
-    pub(crate) fn new(viewer: u64, position: u64, ahead: Extent, behind: Extent) -> Self {
+    pub(crate) fn new(
+        viewer: u64,
+        position: u64,
+        ahead: Extent,
+        behind: Extent,
+        now: Duration,
+    ) -> Self {
         let playhead = Self {
             viewer,
             position: Counter::default(),
@@ -86,7 +98,11 @@ impl Playhead {
             fitted_ahead: Counter::default(),
             fitted_behind: Counter::default(),
             until: Counter::default(),
+            opened: now,
+            moved: Counter::default(),
+            paused: AtomicBool::new(false),
         };
+        playhead.moved_at(now);
         playhead.position.set(position);
         playhead.end.set(u64::MAX);
         playhead.until.set(ACTIVE);
@@ -99,6 +115,26 @@ impl Playhead {
 
     pub(crate) fn move_to(&self, position: u64) {
         self.position.set(position);
+    }
+
+    pub(crate) fn moved_at(&self, now: Duration) {
+        self.moved.set(millis(now));
+    }
+
+    /// Whether that is news.
+    pub(crate) fn pause(&self, paused: bool) -> bool {
+        self.paused.swap(paused, Ordering::Relaxed) != paused
+    }
+
+    fn watcher(&self) -> Watcher {
+        Watcher {
+            position: self.position(),
+            ahead: self.fitted_ahead.get(),
+            opened: self.opened,
+            moved: Duration::from_millis(self.moved.get()),
+            playing: self.active() && !self.paused.load(Ordering::Relaxed),
+            open: self.active(),
+        }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -184,6 +220,8 @@ pub(crate) struct Protections {
     reserved: ArcSwap<Vec<Range<u32>>>,
     /// Sorted, without duplicates.
     lookbehind: ArcSwap<Vec<u32>>,
+    /// Bytes a second as its players said last; 0 if none did.
+    bitrate: Counter,
 }
 
 impl Protections {
@@ -214,9 +252,18 @@ impl Protections {
         self.lookbehind.load_full()
     }
 
+    pub(crate) fn bitrate(&self) -> u64 {
+        Some(self.bitrate.get()).filter(|rate| *rate > 0).unwrap_or(ASSUMED_BITRATE)
+    }
+
+    pub(crate) fn set_bitrate(&self, rate: u64) {
+        self.bitrate.set(rate);
+    }
+
     /// What is protected now, as piece numbers.
     pub(crate) fn view(&self, layout: &Layout, now: Duration) -> View {
         let playheads = self.playheads.load();
+        let watchers = playheads.iter().filter(|p| !p.ended(now)).map(|p| p.watcher()).collect();
         let windows = playheads.iter().filter(|p| !p.ended(now)).map(|playhead| Window {
             active: playhead.active(),
             at: layout.piece_at(playhead.position()).map_or(u32::MAX, |(piece, _)| piece),
@@ -228,6 +275,12 @@ impl Protections {
             reserved: self.reserved.load_full(),
             lookbehind: self.lookbehind.load_full(),
             known: layout.pieces(),
+            watchers,
+            now,
+            film: layout.start_offset()..layout.total_len(),
+            live: layout.is_segmented(),
+            piece_len: u64::from(layout.largest_piece()),
+            bitrate: self.bitrate(),
         }
     }
 }
@@ -245,9 +298,34 @@ pub(crate) struct View {
     reserved: Arc<Vec<Range<u32>>>,
     lookbehind: Arc<Vec<u32>>,
     known: Range<u32>,
+    watchers: Vec<Watcher>,
+    now: Duration,
+    film: Range<u64>,
+    live: bool,
+    piece_len: u64,
+    bitrate: u64,
 }
 
 impl View {
+    /// What a policy goes by.
+    pub(crate) fn scene(&self, storage: StorageId) -> Scene<'_> {
+        let film = self.film.clone();
+        let (len, rate) = (self.piece_len, self.bitrate);
+        let scene = Scene::new(storage, self.now, film, len, rate, &self.watchers);
+        if self.live { scene.live() } else { scene }
+    }
+
+    /// How much the piece is protected by name, whatever the windows are.
+    pub(crate) fn named(&self, piece: u32) -> Protection {
+        if self.reserved.iter().any(|r| r.contains(&piece)) {
+            Protection::Reserved
+        } else if self.lookbehind.binary_search(&piece).is_ok() {
+            Protection::Behind
+        } else {
+            Protection::None
+        }
+    }
+
     /// How much the piece is protected.
     pub(crate) fn class(&self, piece: u32) -> Protection {
         let mut class = Protection::None;
@@ -261,13 +339,7 @@ impl View {
                 _ => Protection::None,
             });
         }
-        if self.reserved.iter().any(|r| r.contains(&piece)) {
-            class = class.max(Protection::Reserved);
-        }
-        if self.lookbehind.binary_search(&piece).is_ok() {
-            class = class.max(Protection::Behind);
-        }
-        class
+        class.max(self.named(piece))
     }
 
     /// Pieces from the nearest playhead behind the piece to it, over active players first.
@@ -342,7 +414,7 @@ mod tests {
 
     fn playhead(viewer: u64, ahead: u64, behind: u64) -> Arc<Playhead> {
         let extents = (Extent::Bytes(ahead), Extent::Bytes(behind));
-        Arc::new(Playhead::new(viewer, 1000, extents.0, extents.1))
+        Arc::new(Playhead::new(viewer, 1000, extents.0, extents.1, Duration::ZERO))
     }
 
     #[test]
@@ -384,7 +456,7 @@ mod tests {
         assert_eq!(Extent::Time(Duration::from_secs(2)).bytes(None), 2 << 20);
         assert_eq!(Extent::Time(Duration::MAX).bytes(Some(u64::MAX)), u64::MAX);
         let seconds = |n| Extent::Time(Duration::from_secs(n));
-        let playhead = Playhead::new(1, 0, seconds(2), seconds(1));
+        let playhead = Playhead::new(1, 0, seconds(2), seconds(1), Duration::ZERO);
         assert_eq!(playhead.asked(), (2 * ASSUMED_BITRATE, ASSUMED_BITRATE));
         playhead.set_bitrate(500);
         assert_eq!(playhead.asked(), (1000, 500));

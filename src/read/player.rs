@@ -15,6 +15,7 @@ use futures_io::{AsyncRead, AsyncSeek};
 
 use super::wait::WaitPiece;
 use crate::error::{Error, Result};
+use crate::evict::policy::Action;
 use crate::evict::protect::{Extent, Playhead};
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
@@ -137,7 +138,9 @@ impl<R: Reclaim> Player<R> {
     pub(crate) fn open(storage: Storage<R>, config: PlayerConfig) -> Result<Self> {
         storage.film.usable()?;
         let viewer = config.viewer.unwrap_or_else(Viewer::new);
-        let playhead = Playhead::new(viewer.id(), config.position, config.ahead, config.behind);
+        let now = storage.film.shared.clock.now();
+        let (ahead, behind) = (config.ahead, config.behind);
+        let playhead = Playhead::new(viewer.id(), config.position, ahead, behind, now);
         playhead.set_bitrate(config.bitrate.unwrap_or(0));
         let playhead = Arc::new(playhead);
         storage.film.open_playhead(&playhead);
@@ -168,7 +171,9 @@ impl<R: Reclaim> Player<R> {
 
     /// Moves the playhead; nothing is read. What only the old place wanted is fetched no more.
     pub fn seek_to(&mut self, position: u64) {
+        let from = self.position();
         self.playhead.move_to(position);
+        self.storage.film.moved(&self.playhead, Action::Seek { from });
         if self.playhead.end() != u64::MAX {
             // The window ahead was fitted to what was left up to the limit.
             self.storage.film.shared.fit_windows();
@@ -189,9 +194,28 @@ impl<R: Reclaim> Player<R> {
         }
     }
 
+    /// Says that the viewer has paused. Nothing changes for the player; but what it was about to need
+    /// is needed later, and may go before what others need sooner. A player that reads nothing for
+    /// a while is taken for paused anyway.
+    pub fn pause(&self) {
+        if self.playhead.pause(true) {
+            self.storage.film.moved(&self.playhead, Action::Pause);
+        }
+    }
+
+    /// Says that the viewer plays on.
+    pub fn resume(&self) {
+        if self.playhead.pause(false) {
+            self.storage.film.moved(&self.playhead, Action::Resume);
+        }
+    }
+
     /// Sets the bitrate in bytes a second, by which windows in time are measured.
     pub fn set_bitrate(&self, bitrate: u64) {
         self.playhead.set_bitrate(bitrate);
+        if bitrate > 0 {
+            self.storage.film.protections.set_bitrate(bitrate);
+        }
         self.storage.film.shared.fit_windows();
     }
 
@@ -265,6 +289,7 @@ impl<R: Reclaim> Player<R> {
         // The window moves on by whole pieces: no need to look more often.
         let film = &self.storage.film;
         if film.layout().piece_at(position).map(|(now, _)| now) != Some(piece) {
+            self.playhead.moved_at(film.shared.clock.now());
             film.demand.recheck(film);
         }
     }

@@ -1,0 +1,231 @@
+//! What viewers do, as learnt from all of them: when they quit, skip, jump back, pause and arrive.
+//!
+//! A [`Tally`] counts; [`Habits`] are the tables that follow from it, made anew when something was
+//! counted and then never changed, so that evictions look things up without a lock.
+
+use super::curve::{Curve, Histogram, STEPS, middle, start, step_of, width};
+
+/// Sightings that what is assumed beforehand weighs as much as.
+const ASSUMED: f64 = 8.0;
+/// Play time that what is assumed of jumps' frequency weighs as much as, in seconds.
+const ASSUMED_PLAY: f64 = 1800.0;
+/// Quits that a step of the hazard is averaged over, together with its neighbours.
+const SMOOTH: f64 = 3.0;
+/// Seconds of play after which half of what was seen is forgotten: a thousand hours.
+const MEMORY: f64 = 3.6e6;
+/// Where sessions that do not start at a film's beginning do: anywhere in this part of it.
+pub(super) const RESUMED: f64 = 0.8;
+
+/// What was seen of all viewers together.
+#[derive(Clone)]
+pub(super) struct Tally {
+    /// Seconds of play.
+    played: f64,
+    back: (f64, Histogram),
+    skip: (f64, Histogram),
+    pause: (f64, Histogram),
+    /// By the age of the session, in seconds since it began: play seen, and sessions ended before
+    /// the film did.
+    at_age: [f64; STEPS],
+    quits: [f64; STEPS],
+    /// Sessions that started at the film's beginning, and all.
+    from_start: f64,
+    starts: f64,
+    /// How far behind a live film's end sessions start.
+    lag: Histogram,
+    live: bool,
+    /// The mean window ahead, in seconds, and of how many.
+    window: (f64, f64),
+}
+
+impl Tally {
+    /// Nothing seen yet. The assumptions: of four jumps back three go some 15 s and one anywhere
+    /// near, likewise 45 s forward; a pause takes a minute; each happens once in a quarter of an
+    /// hour. Sessions are quit the less the longer they last, half of them within ten minutes or
+    /// so (Yu et al., Understanding User Behavior in Large-Scale Video-on-Demand Systems, EuroSys
+    /// 2006).
+    pub(super) fn new() -> Self {
+        let jumps = |step| Histogram::assumed(&[(step, 0.8, 0.65), (180.0, 1.2, 0.35)], ASSUMED);
+        let count = ASSUMED_PLAY / 900.0;
+        // An hour's look at one viewer, spread over the ages that he reached.
+        let at_age = std::array::from_fn(|step| {
+            let reached = (1.0 - (start(step) + 1.0) / 20_000.0).max(0.02);
+            reached * width(step)
+        });
+        let hazard = |step| 0.4 / (start(step + 1) + 200.0);
+        Self {
+            played: ASSUMED_PLAY,
+            back: (count, jumps(15.0)),
+            skip: (count, jumps(45.0)),
+            pause: (count, Histogram::assumed(&[(60.0, 1.0, 1.0)], ASSUMED / 2.0)),
+            quits: std::array::from_fn(|step| at_age[step] * hazard(step)),
+            at_age,
+            from_start: 0.9 * ASSUMED / 2.0,
+            starts: ASSUMED / 2.0,
+            lag: Histogram::assumed(&[(60.0, 2.0, 1.0)], ASSUMED / 2.0),
+            live: false,
+            window: (60.0, 1.0),
+        }
+    }
+
+    /// A session that had played for `age` seconds played for some more.
+    pub(super) fn play(&mut self, age: f64, seconds: f64) {
+        self.played += seconds;
+        let (mut at, end) = (age, age + seconds);
+        while at < end {
+            let step = step_of(at);
+            let next = if step + 1 < STEPS { start(step + 1).min(end) } else { end };
+            self.at_age[step] += next - at;
+            // Rounding may leave nothing between the two.
+            at = next.max(at + 1e-3);
+        }
+        if self.played > MEMORY {
+            self.fade();
+        }
+    }
+
+    /// A jump by so many seconds of film.
+    pub(super) fn jump(&mut self, by: f64) {
+        let (count, sizes) = if by < 0.0 { &mut self.back } else { &mut self.skip };
+        *count += 1.0;
+        sizes.add(by.abs());
+    }
+
+    pub(super) fn pause(&mut self, seconds: f64) {
+        self.pause.0 += 1.0;
+        self.pause.1.add(seconds);
+    }
+
+    pub(super) fn quit(&mut self, age: f64) {
+        self.quits[step_of(age)] += 1.0;
+    }
+
+    /// A session started so many seconds behind the film's beginning, or behind the end of a live
+    /// one, with such a window ahead.
+    pub(super) fn start(&mut self, at: f64, live: bool, window: f64) {
+        if live {
+            self.live = true;
+            self.lag.add(at);
+        } else {
+            self.starts += 1.0;
+            self.from_start += f64::from(at < 1.0);
+        }
+        self.window.1 += 1.0;
+        self.window.0 += (window - self.window.0) / self.window.1;
+    }
+
+    fn fade(&mut self) {
+        for (count, sizes) in [&mut self.back, &mut self.skip, &mut self.pause] {
+            *count /= 2.0;
+            sizes.fade();
+        }
+        self.lag.fade();
+        let counts = self.at_age.iter_mut().chain(&mut self.quits);
+        counts.for_each(|count| *count /= 2.0);
+        for count in [&mut self.played, &mut self.from_start, &mut self.starts, &mut self.window.1]
+        {
+            *count /= 2.0;
+        }
+    }
+
+    /// Ends of sessions for each second, by age: the sightings of a step, and of its neighbours on
+    /// both sides until there are enough.
+    fn hazard(&self, step: usize) -> f64 {
+        let (mut quits, mut seen) = (self.quits[step], self.at_age[step]);
+        for far in 1..STEPS {
+            if quits >= SMOOTH {
+                break;
+            }
+            let sides = [step.checked_sub(far), Some(step + far).filter(|side| *side < STEPS)];
+            for side in sides.into_iter().flatten() {
+                quits += self.quits[side];
+                seen += self.at_age[side];
+            }
+        }
+        quits / seen.max(1.0)
+    }
+}
+
+/// What is to be expected of viewers.
+pub(super) struct Habits {
+    /// The hazard of quitting, summed up over the age of a session.
+    pub(super) quit: Curve,
+    /// The hazard that a piece so far ahead is skipped until it is reached.
+    pub(super) skip: Curve,
+    /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
+    pub(super) back: Curve,
+    pause: (Curve, Curve),
+    /// Seconds that a second of film takes, with pauses and with what is seen again.
+    pub(super) slow: f64,
+    /// The part of the sessions that get so far from where they started.
+    pub(super) reach: Curve,
+    /// The part of the sessions that start at the beginning.
+    pub(super) from_start: f64,
+    /// The part of a live film's sessions that come by what lies so far behind its end, and how long
+    /// after they started.
+    pub(super) live: Option<(Curve, Curve)>,
+}
+
+impl Habits {
+    pub(super) fn new(tally: &Tally) -> Self {
+        let frequency = |jumps: &(f64, Histogram)| jumps.0 / tally.played;
+        let quit = Curve::sum(|step| tally.hazard(step) * width(step));
+        // A jump forward from any place up to it, far enough to pass it.
+        let skips = frequency(&tally.skip);
+        let skip = tally.skip.1.survival().integral().map(|area| area * skips);
+        let jumped = tally.back.1.survival();
+        let seen_again = jumped.integral();
+        let paused = tally.pause.1.survival();
+        let pauses = paused.integral();
+        let slow = 1.0
+            + frequency(&tally.pause) * pauses.last()
+            + frequency(&tally.back) * seen_again.last();
+        let reach = Curve::new(|step| (-quit.at(start(step)) - skip.at(start(step))).exp());
+        let live = tally.live.then(|| came_by(&tally.lag, &reach));
+        let back = back(&jumped, &seen_again, tally.window.0, frequency(&tally.back));
+        let from_start = tally.from_start / tally.starts;
+        Self { quit, skip, back, pause: (paused, pauses), slow, reach, from_start, live }
+    }
+
+    /// Seconds that a pause still lasts which has lasted so long: the mean residual life.
+    pub(super) fn pause_left(&self, so_far: f64) -> f64 {
+        let (survival, area) = &self.pause;
+        (area.last() - area.at(so_far)) / survival.at(so_far).max(1e-6)
+    }
+}
+
+/// The hits a second, by jumps back, of a piece `y` seconds behind a playhead.
+///
+/// The playhead moves on, so that the prospect fades. A jump of `d` seconds that is made `t` seconds
+/// from now reaches the piece if `d >= y + t`, at once if it lands within a window in front of it,
+/// else when playing gets there. With G the survival of d, jumps made until T hit the piece until
+/// then with (integral of G from y to y + T) - T G(y + window + T) times their frequency. Held for
+/// the best T, that for each second is worth the most.
+fn back(jumped: &Curve, area: &Curve, window: f64, frequency: f64) -> Curve {
+    Curve::new(|step| {
+        let y = start(step);
+        let hits = |t: f64| (area.at(y + t) - area.at(y)) / t - jumped.at(y + window + t);
+        let at_once = jumped.at(y) - jumped.at(y + window);
+        let times = std::iter::successors(Some(2.0), |t| Some(t * 1.5)).take(20);
+        frequency * times.map(hits).fold(at_once, f64::max)
+    })
+}
+
+/// Of sessions that start so far behind a live film's end: the part that comes by what lies `lag`
+/// behind it, and how long that takes them.
+fn came_by(lag: &Histogram, reach: &Curve) -> (Curve, Curve) {
+    let sums = |first: usize| {
+        let each = (first..STEPS).map(|step| {
+            let ahead = if step == first { width(step) / 2.0 } else { middle(step) - start(first) };
+            let part = lag.part(step) * reach.at(ahead);
+            (part, part * ahead)
+        });
+        each.fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    };
+    let parts = Curve::new(|step| sums(step).0);
+    let delays = Curve::new(|step| {
+        let (part, delay) = sums(step);
+        if part > 0.0 { delay / part } else { 0.0 }
+    });
+    (parts, delays)
+}

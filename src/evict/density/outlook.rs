@@ -1,0 +1,159 @@
+//! What a piece of one film is worth at one moment.
+
+use std::time::Duration;
+
+use super::habits::{Habits, RESUMED};
+use crate::evict::policy::{self, Candidate, Scene};
+
+/// Playheads that are asked how soon they come by a piece: the next ones. Those further behind come
+/// when one of these has, or has not.
+const COMING: usize = 4;
+/// Playheads that may jump back to a piece: the last ones that passed it.
+const PASSED: usize = 6;
+/// Nothing is sooner than this many seconds.
+const SOON: f64 = 0.25;
+/// A player that has not moved for so long is taken for paused, in seconds and in pieces.
+const STILL: (f64, f64) = (10.0, 3.0);
+
+/// How likely a viewer is to come back whose player was closed and lingers: as likely as not.
+const BACK: f64 = 0.5;
+
+/// A playhead.
+struct Watcher {
+    /// The second of the film that is read next.
+    position: f64,
+    /// Seconds since it got there; what was read last is being played.
+    since: f64,
+    /// Seconds that it is expected to pause from now on.
+    pause: f64,
+    /// Seconds ahead of it that were asked for already.
+    window: f64,
+    /// Seconds since its session began, and the hazard of quitting up to then.
+    age: f64,
+    quit: f64,
+    /// How likely its viewer is there.
+    there: f64,
+}
+
+/// A film as its policy sees it during one eviction.
+pub(super) struct Outlook<'a> {
+    habits: &'a Habits,
+    scene: &'a Scene<'a>,
+    /// The furthest first.
+    watchers: Vec<Watcher>,
+    /// New sessions a second.
+    arrivals: f64,
+}
+
+impl<'a> Outlook<'a> {
+    pub(super) fn new(habits: &'a Habits, scene: &'a Scene<'a>, arrivals: f64) -> Self {
+        let ago = |time: Duration| scene.now.saturating_sub(time).as_secs_f64();
+        let still = f64::max(STILL.0, STILL.1 * scene.seconds(scene.piece_len));
+        let watcher = |seen: &policy::Watcher| {
+            let (since, age) = (ago(seen.moved), ago(seen.opened));
+            let playing = seen.playing && since <= still;
+            Watcher {
+                position: scene.seconds(seen.position),
+                since,
+                pause: if playing { 0.0 } else { habits.pause_left(since) },
+                window: scene.seconds(seen.ahead),
+                age,
+                quit: habits.quit.at(age),
+                there: if seen.open { 1.0 } else { BACK },
+            }
+        };
+        let mut watchers: Vec<_> = scene.watchers.iter().map(watcher).collect();
+        watchers.sort_unstable_by(|a, b| b.position.total_cmp(&a.position));
+        Self { habits, scene, watchers, arrivals }
+    }
+
+    /// The hits a second that keeping the piece is expected to bring.
+    pub(super) fn density(&self, candidate: &Candidate) -> f64 {
+        let begin = self.scene.seconds(candidate.bytes.start);
+        let end = self.scene.seconds(candidate.bytes.end);
+        let passed = self.watchers.partition_point(|watcher| watcher.position >= end);
+        let (passed, coming) = self.watchers.split_at(passed);
+        let from_ahead = passed.iter().rev().take(PASSED).map(|w| self.jump_back(w, begin, end));
+        let rate = from_ahead.sum::<f64>() + self.arrive(candidate, begin);
+        let mut uses = [(0.0, 0.0); COMING];
+        let mut count = 0;
+        for (place, watcher) in uses.iter_mut().zip(coming) {
+            *place = self.come_by(watcher, begin, end);
+            count += 1;
+        }
+        uses[..count].sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        next_use(rate, &uses[..count])
+    }
+
+    /// When a playhead behind the piece needs it, in seconds, and with which probability.
+    ///
+    /// What lies in its window was asked for already, and is needed when it is played; what lies
+    /// beyond when the window gets there.
+    fn come_by(&self, watcher: &Watcher, begin: f64, end: f64) -> (f64, f64) {
+        let ahead = (begin - watcher.position).max(0.0);
+        let way =
+            if end > watcher.position + watcher.window { ahead - watcher.window } else { ahead };
+        let way = way.max(0.0);
+        // What was read last is being played.
+        let playing = (end - begin - watcher.since).max(0.0);
+        let time = (way + playing) * self.habits.slow + watcher.pause;
+        let quit = self.habits.quit.at(watcher.age + time) - watcher.quit;
+        (time, watcher.there * (-quit - self.habits.skip.at(way)).exp())
+    }
+
+    fn jump_back(&self, watcher: &Watcher, begin: f64, end: f64) -> f64 {
+        let length = end - begin;
+        let behind = watcher.position - end + watcher.since.min(length) - length / 2.0;
+        watcher.there * self.habits.back.at(behind.max(0.0))
+    }
+
+    /// The hits a second by viewers who are yet to arrive. Where they come by only long after they
+    /// arrived, that is later still: one over the mean time to the next of them.
+    fn arrive(&self, candidate: &Candidate, begin: f64) -> f64 {
+        let habits = self.habits;
+        let (film, bytes) = (&self.scene.film, &candidate.bytes);
+        let (part, delay) = if let (true, Some((part, delay))) = (self.scene.live, &habits.live) {
+            let lag = self.scene.seconds(film.end) - begin;
+            (part.at(lag), delay.at(lag))
+        } else {
+            let length = self.scene.seconds(film.end).max(1.0);
+            let at = begin.min(RESUMED * length);
+            let start = habits.from_start * habits.reach.at(begin);
+            let between = (1.0 - habits.from_start) * at / (RESUMED * length);
+            let between = between * habits.reach.at(begin - at / 2.0);
+            let part = start + between;
+            (part, (start * begin + between * at / 2.0) / part.max(1e-12))
+        };
+        let rate = self.arrivals * part;
+        let mut hits = if rate > 0.0 { 1.0 / (1.0 / rate + delay * habits.slow) } else { 0.0 };
+        // Who opens a film reads its head and its tail first.
+        if !self.scene.live && (bytes.start <= film.start || bytes.end >= film.end) {
+            hits += self.arrivals;
+        }
+        hits
+    }
+}
+
+/// The hits a second until the next use, for as long as it pays to wait for it.
+///
+/// A piece that is needed again is fetched then, if it was not kept, and is there for all who come
+/// later: so it is the next use that keeping it saves, not those behind. `uses` are the times and
+/// probabilities of playheads that may come by, the soonest first, beside uses at any time with
+/// `rate`. Waiting up to the n-th of them gives a probability of a use and a mean time: the best
+/// quotient counts (an index of Gittins, 1979; hit density, as LHD estimates it from ages: Beckmann
+/// et al., NSDI 2018).
+fn next_use(rate: f64, uses: &[(f64, f64)]) -> f64 {
+    let (mut best, mut used, mut unused, mut waited, mut before) = (rate, 0.0, 1.0, 0.0, 0.0);
+    for &(time, probability) in uses {
+        let step = time - before;
+        before = time;
+        let meanwhile = if rate * step > 1e-9 { -(-rate * step).exp_m1() } else { 0.0 };
+        waited += unused * if meanwhile > 0.0 { meanwhile / rate } else { step };
+        used += unused * meanwhile;
+        unused *= 1.0 - meanwhile;
+        used += unused * probability;
+        unused *= 1.0 - probability;
+        best = f64::max(best, used / (waited + SOON));
+    }
+    best
+}
