@@ -1,5 +1,6 @@
 //! What a piece of one film is worth at one moment.
 
+use std::array;
 use std::time::Duration;
 
 use super::habits::{Habits, RESUMED};
@@ -9,7 +10,7 @@ use crate::evict::policy::{self, Candidate, Scene};
 /// when one of these has, or has not.
 const COMING: usize = 4;
 /// Playheads that may jump back to a piece: the last ones that passed it.
-const PASSED: usize = 6;
+const PASSED: usize = 4;
 /// Nothing is sooner than this many seconds.
 const SOON: f64 = 0.25;
 /// A player that has not moved for so long is taken for paused, in seconds and in pieces.
@@ -43,20 +44,28 @@ pub(super) struct Outlook<'a> {
     watchers: Vec<Watcher>,
     /// New sessions a second.
     arrivals: f64,
+    /// Seconds that a byte plays.
+    second: f64,
+    /// Where the film ends, in seconds.
+    end: f64,
+    /// The part of resumed sessions that each second of it is the start of.
+    starts: f64,
 }
 
 impl<'a> Outlook<'a> {
     pub(super) fn new(habits: &'a Habits, scene: &'a Scene<'a>, arrivals: f64) -> Self {
         let ago = |time: Duration| scene.now.saturating_sub(time).as_secs_f64();
+        // The same for places of playheads and of pieces: they are compared.
+        let second = scene.seconds(1);
         let still = f64::max(STILL.0, STILL.1 * scene.seconds(scene.piece_len));
         let watcher = |seen: &policy::Watcher| {
             let (since, age) = (ago(seen.moved), ago(seen.opened));
             let playing = seen.playing && since <= still;
             Watcher {
-                position: scene.seconds(seen.position),
+                position: seen.position as f64 * second,
                 since,
                 pause: if playing { 0.0 } else { habits.pause_left(since) },
-                window: scene.seconds(seen.ahead),
+                window: seen.ahead as f64 * second,
                 age,
                 quit: habits.quit.at(age),
                 there: if seen.open { 1.0 } else { BACK },
@@ -64,41 +73,49 @@ impl<'a> Outlook<'a> {
         };
         let mut watchers: Vec<_> = scene.watchers.iter().map(watcher).collect();
         watchers.sort_unstable_by(|a, b| b.position.total_cmp(&a.position));
-        Self { habits, scene, watchers, arrivals }
+        let end = scene.seconds(scene.film.end).max(1.0);
+        let starts = 1.0 / (RESUMED * end);
+        Self { habits, scene, watchers, arrivals, second, end, starts }
     }
 
     /// The hits a second that keeping the piece is expected to bring.
     pub(super) fn density(&self, candidate: &Candidate) -> f64 {
-        let begin = self.scene.seconds(candidate.bytes.start);
-        let end = self.scene.seconds(candidate.bytes.end);
+        let begin = candidate.bytes.start as f64 * self.second;
+        let end = candidate.bytes.end as f64 * self.second;
         let passed = self.watchers.partition_point(|watcher| watcher.position >= end);
         let (passed, coming) = self.watchers.split_at(passed);
         let from_ahead = passed.iter().rev().take(PASSED).map(|w| self.jump_back(w, begin, end));
-        let rate = from_ahead.sum::<f64>() + self.arrive(candidate, begin);
-        let mut uses = [(0.0, 0.0); COMING];
-        let mut count = 0;
-        for (place, watcher) in uses.iter_mut().zip(coming) {
-            *place = self.come_by(watcher, begin, end);
-            count += 1;
+        let rate = self.arrive(candidate, begin) + from_ahead.sum::<f64>();
+        let mut uses: [_; COMING] = array::from_fn(|n| {
+            let use_of = |watcher| self.come_by(watcher, begin, end);
+            coming.get(n).map_or(Use::NEVER, use_of)
+        });
+        // By a pause the nearest may come later than the next.
+        if !uses.is_sorted_by(|a, b| a.time <= b.time) {
+            uses.sort_unstable_by(|a, b| a.time.total_cmp(&b.time));
         }
-        uses[..count].sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        next_use(rate, &uses[..count])
+        self.next_use(rate, &uses)
     }
 
-    /// When a playhead behind the piece needs it, in seconds, and with which probability.
+    /// When a playhead behind the piece needs it.
     ///
     /// What lies in its window was asked for already, and is needed when it is played; what lies
     /// beyond when the window gets there.
-    fn come_by(&self, watcher: &Watcher, begin: f64, end: f64) -> (f64, f64) {
-        let ahead = (begin - watcher.position).max(0.0);
-        let way =
-            if end > watcher.position + watcher.window { ahead - watcher.window } else { ahead };
-        let way = way.max(0.0);
+    fn come_by<'w>(&self, watcher: &'w Watcher, begin: f64, end: f64) -> Use<'w> {
+        let ahead = begin - watcher.position;
+        let asked = end <= watcher.position + watcher.window;
+        let way = f64::max(if asked { ahead } else { ahead - watcher.window }, 0.0);
         // What was read last is being played.
-        let playing = (end - begin - watcher.since).max(0.0);
+        let playing = f64::max(end - begin - watcher.since, 0.0);
         let time = (way + playing) * self.habits.slow + watcher.pause;
-        let quit = self.habits.quit.at(watcher.age + time) - watcher.quit;
-        (time, watcher.there * (-quit - self.habits.skip.at(way)).exp())
+        Use { time, way, watcher: Some(watcher) }
+    }
+
+    /// How likely it does.
+    fn likely(&self, use_: &Use<'_>) -> f64 {
+        let Some(watcher) = use_.watcher else { return 0.0 };
+        let quit = self.habits.quit.at(watcher.age + use_.time) - watcher.quit;
+        watcher.there * (-quit - self.habits.skip.at(use_.way)).exp()
     }
 
     fn jump_back(&self, watcher: &Watcher, begin: f64, end: f64) -> f64 {
@@ -113,16 +130,15 @@ impl<'a> Outlook<'a> {
         let habits = self.habits;
         let (film, bytes) = (&self.scene.film, &candidate.bytes);
         let (part, delay) = if let (true, Some((part, delay))) = (self.scene.live, &habits.live) {
-            let lag = self.scene.seconds(film.end) - begin;
+            let lag = self.end - begin;
             (part.at(lag), delay.at(lag))
         } else {
-            let length = self.scene.seconds(film.end).max(1.0);
-            let at = begin.min(RESUMED * length);
-            let start = habits.from_start * habits.reach.at(begin);
-            let between = (1.0 - habits.from_start) * at / (RESUMED * length);
-            let between = between * habits.reach.at(begin - at / 2.0);
-            let part = start + between;
-            (part, (start * begin + between * at / 2.0) / part.max(1e-12))
+            let between = f64::min(begin * self.starts, 1.0);
+            let way = begin - between / self.starts / 2.0;
+            let resumed = (1.0 - habits.from_start) * between * habits.reach.at(way);
+            let started = habits.from_start * habits.reach.at(begin);
+            let part = started + resumed;
+            (part, (started * begin + resumed * way) / part.max(1e-12))
         };
         let rate = self.arrivals * part;
         let mut hits = if rate > 0.0 { 1.0 / (1.0 / rate + delay * habits.slow) } else { 0.0 };
@@ -132,28 +148,46 @@ impl<'a> Outlook<'a> {
         }
         hits
     }
+
+    /// The hits a second until the next use, for as long as it pays to wait for it.
+    ///
+    /// A piece that is needed again is fetched then, if it was not kept, and is there for all who
+    /// come later: so it is the next use that keeping it saves, not those behind. `uses` may come,
+    /// the soonest first, beside others at any time with `rate`. Waiting up to the n-th of them
+    /// gives a probability of a use and a mean time: the best quotient counts (an index of
+    /// Gittins, 1979; hit density, as LHD estimates it from ages: Beckmann et al., NSDI 2018).
+    fn next_use(&self, rate: f64, uses: &[Use<'_>; COMING]) -> f64 {
+        let (mut best, mut used, mut unused, mut waited, mut before) = (rate, 0.0, 1.0, 0.0, 0.0);
+        for next in uses {
+            let step = next.time - before;
+            // Sure as it may be, it cannot be better.
+            let least = waited + unused * step / (1.0 + rate * step);
+            if best * (least + SOON) >= 1.0 {
+                break;
+            }
+            before = next.time;
+            let meanwhile = if rate * step > 1e-9 { -(-rate * step).exp_m1() } else { 0.0 };
+            waited += unused * if meanwhile > 0.0 { meanwhile / rate } else { step };
+            used += unused * meanwhile;
+            unused *= 1.0 - meanwhile;
+            let probability = self.likely(next);
+            used += unused * probability;
+            unused *= 1.0 - probability;
+            best = f64::max(best, used / (waited + SOON));
+        }
+        best
+    }
 }
 
-/// The hits a second until the next use, for as long as it pays to wait for it.
-///
-/// A piece that is needed again is fetched then, if it was not kept, and is there for all who come
-/// later: so it is the next use that keeping it saves, not those behind. `uses` are the times and
-/// probabilities of playheads that may come by, the soonest first, beside uses at any time with
-/// `rate`. Waiting up to the n-th of them gives a probability of a use and a mean time: the best
-/// quotient counts (an index of Gittins, 1979; hit density, as LHD estimates it from ages: Beckmann
-/// et al., NSDI 2018).
-fn next_use(rate: f64, uses: &[(f64, f64)]) -> f64 {
-    let (mut best, mut used, mut unused, mut waited, mut before) = (rate, 0.0, 1.0, 0.0, 0.0);
-    for &(time, probability) in uses {
-        let step = time - before;
-        before = time;
-        let meanwhile = if rate * step > 1e-9 { -(-rate * step).exp_m1() } else { 0.0 };
-        waited += unused * if meanwhile > 0.0 { meanwhile / rate } else { step };
-        used += unused * meanwhile;
-        unused *= 1.0 - meanwhile;
-        used += unused * probability;
-        unused *= 1.0 - probability;
-        best = f64::max(best, used / (waited + SOON));
-    }
-    best
+/// A playhead's way to a piece.
+struct Use<'w> {
+    /// Seconds until then.
+    time: f64,
+    /// Seconds of film until then.
+    way: f64,
+    watcher: Option<&'w Watcher>,
+}
+
+impl Use<'_> {
+    const NEVER: Self = Self { time: 1e12, way: 0.0, watcher: None };
 }
