@@ -10,10 +10,13 @@ use crate::evict::Need;
 use crate::evict::density::Density;
 use crate::evict::observe::{Observer, Reason};
 use crate::evict::policy::Policy;
+use crate::evict::roster::Roster;
+use crate::evict::shortlist::Shortlist;
 use crate::film::Film;
 use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::layout::Layout;
+use crate::marks::Marks;
 use crate::memory::Memory;
 use crate::memory::budget::MAX_BUDGET;
 use crate::retire::{Interval, Reclaim};
@@ -109,8 +112,8 @@ impl CacheBuilder {
     /// As for [`build`](Self::build).
     pub fn build_with<R: Reclaim>(self) -> Result<Cache<R>> {
         check_budget(self.budget)?;
+        let memory = Memory::new(self.budget, self.huge_pages);
         let shared = Arc::new(Shared {
-            memory: Memory::new(self.budget, self.huge_pages),
             domain: Domain::new(),
             directory: ArcSwap::from_pointee(Directory { slots: Vec::new() }),
             changing: Mutex::new(()),
@@ -120,7 +123,13 @@ impl CacheBuilder {
             clock: self.clock,
             aborted: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
-            hand: AtomicUsize::new(0),
+            roster: Roster::new(&memory),
+            shortlist: Shortlist::default(),
+            resident: Counter::default(),
+            lingering: Counter::default(),
+            limbo: Marks::new(),
+            arriving: Marks::new(),
+            memory,
             published: Counter::default(),
             verify_failures: Counter::default(),
             past_evictions: Counter::default(),

@@ -185,6 +185,8 @@ impl<R: Reclaim> Film<R> {
         self.published.sub(bytes);
         self.present.sub(claims.len() as u64);
         self.evictions.add(claims.len() as u64);
+        self.shared.resident.sub(claims.len() as u64);
+        claims.iter().for_each(|claim| self.shared.roster.give_back(claim.seat));
         self.demand.changed();
     }
 
@@ -284,6 +286,7 @@ impl<R: Reclaim> Film<R> {
         if self.removed.swap(true, Ordering::Relaxed) {
             return Err(Error::UnknownStorage { id: self.id });
         }
+        self.shared.lingering.add(1);
         self.waits.end_all(&Error::Removed);
         self.demand.cancel_all();
         self.demand.grew();
@@ -291,9 +294,11 @@ impl<R: Reclaim> Film<R> {
         self.protections.playheads.store(Arc::default());
         self.shared.fit_windows();
         self.empty();
-        // While a snapshot keeps some of it, passes must find it.
         if self.gone() {
             self.shared.forget(self.id);
+        } else {
+            // While a snapshot keeps some of it, passes must find it.
+            self.shared.limbo.mark(self.id.index as usize);
         }
         Ok(())
     }
@@ -303,8 +308,11 @@ impl<R: Reclaim> Film<R> {
         let Ok(nodes) = self.nodes_to_evict() else { return };
         // From here on nothing is published.
         self.table.domain.with_lane(|lane| self.table.close(lane, nodes));
-        let emptied = self.evict_range(0..u32::MAX, Reason::Removed).is_ok();
-        self.emptied.store(emptied, Ordering::Relaxed);
+        if self.evict_range(0..u32::MAX, Reason::Removed).is_ok()
+            && !self.emptied.swap(true, Ordering::Relaxed)
+        {
+            self.shared.lingering.sub(1);
+        }
     }
 }
 

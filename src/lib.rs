@@ -112,6 +112,7 @@ mod grown;
 mod id;
 mod ingest;
 mod layout;
+mod marks;
 mod memory;
 #[cfg(loom)]
 #[doc(hidden)]

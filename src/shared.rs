@@ -9,11 +9,14 @@ use crate::evict::Need;
 use crate::evict::observe::{Observer, Reason};
 use crate::evict::policy::Policy;
 use crate::evict::protect::fit;
+use crate::evict::roster::Roster;
+use crate::evict::shortlist::Shortlist;
 use crate::film::Film;
 use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::ingest::assembly::overhead;
 use crate::layout::Layout;
+use crate::marks::{Marks, STRIDE};
 use crate::memory::budget::rounded;
 use crate::memory::piece::size_for;
 use crate::memory::{Memory, Purpose, Refused, State};
@@ -32,6 +35,11 @@ pub(crate) struct Directory<R: Reclaim> {
 impl<R: Reclaim> Directory<R> {
     pub(crate) fn films(&self) -> impl Iterator<Item = &Arc<Film<R>>> {
         self.slots.iter().filter_map(|(_, film)| film.as_ref())
+    }
+
+    /// The film in that slot.
+    pub(crate) fn at(&self, slot: usize) -> Option<&Arc<Film<R>>> {
+        self.slots.get(slot)?.1.as_ref()
     }
 
     pub(crate) fn get(&self, id: StorageId) -> Option<&Arc<Film<R>>> {
@@ -55,8 +63,17 @@ pub(crate) struct Shared<R: Reclaim> {
     pub(crate) aborted: AtomicBool,
     /// Calls under way that `abort` waits for.
     pub(crate) calls: AtomicUsize,
-    /// Where the next eviction starts among the storages.
-    pub(crate) hand: AtomicUsize,
+    /// Who is there, for evictions to draw from.
+    pub(crate) roster: Roster,
+    pub(crate) shortlist: Shortlist,
+    /// Pieces present in all storages.
+    pub(crate) resident: Counter,
+    /// Storages that were removed and are not empty yet: they go first.
+    pub(crate) lingering: Counter,
+    /// Storages in which something may wait for its grace period, and those that were removed.
+    pub(crate) limbo: Marks,
+    /// Storages with open assemblies.
+    pub(crate) arriving: Marks,
     pub(crate) published: Counter,
     pub(crate) verify_failures: Counter,
     /// Evictions of storages that are gone.
@@ -155,6 +172,29 @@ impl<R: Reclaim> Shared<R> {
         drop(fitting);
         // Outside the lock: a waker is a user's code.
         directory.films().for_each(|film| film.demand.recheck(film));
+    }
+
+    /// Visits the films that are marked; a mark stays for as long as there is a reason.
+    pub(crate) fn visit(
+        &self,
+        marks: &Marks,
+        reason: impl Fn(&Film<R>) -> bool,
+        mut visit: impl FnMut(&Arc<Film<R>>),
+    ) {
+        for slot in marks.marked() {
+            // Anew for each look: a film that came meanwhile may have been marked.
+            let films = |see: &mut dyn FnMut(&Arc<Film<R>>)| {
+                let directory = self.directory.load();
+                let slots = (slot..directory.slots.len()).step_by(STRIDE);
+                slots.filter_map(|slot| directory.at(slot)).for_each(see);
+            };
+            films(&mut visit);
+            marks.unless(slot, || {
+                let mut any = false;
+                films(&mut |film| any |= reason(film));
+                any
+            });
+        }
     }
 
     /// One attempt to come within the budget.

@@ -265,63 +265,127 @@ fn a_mark_counts_once() {
     assert_eq!(gone, [[1], [0], [2]]);
 }
 
-/// Notes what it is asked about.
+/// Notes what it is asked about: films and pieces, and whether those were read.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<u32>>>);
+struct Asked(Arc<Mutex<Vec<(u32, u32, bool)>>>);
 
 impl Policy for Asked {
     fn worth(&self, candidate: &Candidate) -> f64 {
-        self.0.lock().unwrap().push(candidate.piece);
+        let asked = (candidate.storage.index, candidate.piece, candidate.visited);
+        self.0.lock().unwrap().push(asked);
         NextUse.worth(candidate)
     }
 }
 
+impl Asked {
+    /// What is asked about when a piece is inserted into a full cache, and for how many evictions.
+    fn by(&self, cache: &Cache, film: &Storage, piece: u32) -> (Vec<(u32, u32, bool)>, u64) {
+        let before = cache.stats().evictions;
+        self.0.lock().unwrap().clear();
+        film.insert(piece, &of(piece, film.layout().piece_len(piece).unwrap() as usize)).unwrap();
+        let asked = std::mem::take(&mut *self.0.lock().unwrap());
+        (asked, cache.stats().evictions - before)
+    }
+}
+
 /// A full cache of small pieces, and what is asked about when one more is inserted.
-fn small_pieces() -> (Cache, Storage, impl Fn(u32) -> Vec<u32>) {
+fn small_pieces() -> (Cache, Storage, impl Fn(u32) -> Vec<(u32, u32, bool)>) {
     let asked = Asked::default();
     let cache = built::<Interval>(Cache::builder().policy(asked.clone()), MIB);
     let film = film(&cache, 1000, SMALL);
     fill(&film, 0..300);
-    let own = film.clone();
+    let (all, own) = (cache.clone(), film.clone());
     let insert = move |piece: u32| {
-        let before = own.stats().evictions;
-        asked.0.lock().unwrap().clear();
-        own.insert(piece, &of(piece, SMALL)).unwrap();
-        assert_eq!(own.stats().evictions, before + 1);
-        std::mem::take(&mut *asked.0.lock().unwrap())
+        let (asked, evictions) = asked.by(&all, &own, piece);
+        assert_eq!(evictions, 1);
+        asked
     };
     (cache, film, insert)
 }
 
 const SMALL: usize = 4 * KIB;
+/// Candidates that an eviction draws, and those that it knows from the one before.
+const SAMPLE: usize = 64;
+const SHORTLIST: usize = 16;
 
 #[test]
 fn an_eviction_looks_at_a_sample_and_at_all_only_if_that_is_protected() {
     let (_cache, film, insert) = small_pieces();
-    assert_eq!(insert(300).len(), 32);
-    // One in the middle is not protected, wherever the sample is taken.
+    let asked = insert(300).len();
+    assert!((SAMPLE..=SAMPLE + SHORTLIST).contains(&asked), "{asked}");
+    // One in the middle is not protected, whatever is in the sample.
     let free = present(&film)[100];
     film.reserve(0..free);
     film.reserve(free + 1..1000);
-    assert!(insert(301).len() >= present(&film).len());
+    assert!(insert(301).len() <= SAMPLE + SHORTLIST + present(&film).len());
     assert!(!film.contains(free));
+}
+
+#[test]
+fn what_an_eviction_looks_at_does_not_depend_on_how_many_films_there_are() {
+    let asked = Asked::default();
+    let cache = built::<Interval>(Cache::builder().policy(asked.clone()), MIB);
+    let films: Vec<_> = (0..200).map(|_| film(&cache, 20, KIB)).collect();
+    let all = || (0..20).flat_map(|piece| films.iter().map(move |film| (film, piece)));
+    for (film, piece) in all() {
+        fill(film, piece..piece + 1);
+    }
+    let mut seen = std::collections::HashSet::new();
+    let missing = all().filter(|(film, piece)| !film.contains(*piece)).collect::<Vec<_>>();
+    assert!(missing.len() > 1000, "the cache is full");
+    for (film, piece) in missing {
+        if film.contains(piece) {
+            continue;
+        }
+        let (now, evictions) = asked.by(&cache, film, piece);
+        let each = now.len() / evictions.max(1) as usize;
+        assert!(evictions == 0 || (SAMPLE..=SAMPLE + SHORTLIST).contains(&each), "{each}");
+        seen.extend(now.into_iter().map(|(film, piece, _)| (film, piece)));
+    }
+    // In the long run all are asked about, none for its neighbours' sake.
+    let never = films.iter().flat_map(|film| {
+        let pieces = present(film).into_iter();
+        pieces.map(|piece| (film.id().index, piece)).filter(|entry| !seen.contains(entry))
+    });
+    // But those that came last.
+    assert!(never.count() < 200);
+}
+
+#[test]
+fn runners_up_are_looked_at_again() {
+    let (_cache, film, insert) = small_pieces();
+    // Nobody reads, so that what was published first is worth least.
+    let mut again = 0;
+    for piece in 300..320 {
+        let mut old = insert(piece);
+        old.sort_unstable_by_key(|(_, piece, _)| *piece);
+        let left = old.iter().map(|(_, piece, _)| *piece).filter(|piece| film.contains(*piece));
+        let expected: Vec<_> = left.take(SHORTLIST).collect();
+        assert_eq!(expected.len(), SHORTLIST);
+        let next = insert(720 - piece);
+        again += expected.iter().filter(|piece| next.iter().any(|(_, p, _)| p == *piece)).count();
+    }
+    assert_eq!(again, 20 * SHORTLIST);
 }
 
 #[test]
 fn a_look_at_all_leaves_the_marks_alone() {
     let (_cache, film, insert) = small_pieces();
     film.reserve(0..1000);
-    // Until the samples are taken well behind the oldest pieces: a sample takes their marks.
-    let behind = |asked: Vec<u32>| {
-        let place = present(&film).iter().position(|piece| *piece == asked[31]);
-        place.is_some_and(|place| (20..100).contains(&place))
-    };
-    let next = (300..1000).find(|piece| behind(insert(*piece))).unwrap() + 1;
-    let read = present(&film)[..20].to_vec();
-    read.iter().for_each(|piece| drop(film.get(*piece).unwrap()));
-    for piece in next..next + 3 {
-        insert(piece);
-        assert!(read.iter().all(|piece| film.contains(*piece)), "the unread ones go first");
+    let all = present(&film);
+    all.iter().for_each(|piece| drop(film.get(*piece).unwrap()));
+    // First the sample, which takes the marks of what is in it; then everything.
+    let asked = insert(300);
+    let (sample, every) = asked.split_at(asked.len() - all.len());
+    assert!((SAMPLE..=SAMPLE + SHORTLIST).contains(&sample.len()));
+    assert!(sample.iter().all(|(_, _, read)| *read));
+    let read = |piece: u32| every.iter().any(|asked| *asked == (film.id().index, piece, true));
+    let sampled = |piece: u32| sample.iter().any(|(_, p, _)| *p == piece);
+    assert!(all.iter().all(|piece| read(*piece) != sampled(*piece)));
+    // So the next sample finds those of all others.
+    let asked = insert(301);
+    for (_, piece, read) in &asked[..asked.len() - all.len()] {
+        assert!(*read || sampled(*piece) || *piece == 300, "{piece}");
     }
 }
 

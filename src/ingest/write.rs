@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evict::Need;
 use crate::evict::observe::Reason;
 use crate::evict::protect::Protection;
+use crate::evict::roster::Entry;
 use crate::film::Film;
 use crate::foreign;
 use crate::memory::piece::size_for;
@@ -65,14 +66,20 @@ impl<R: Reclaim> Film<R> {
             Err(error) => return Err((error, Some(buffer))),
         };
         let domain = &self.table.domain;
+        let seat = self.shared.seat(Entry { film: self.id.index, piece });
+        buffer.set_seat(seat);
         // Counted before it is seen, lest its eviction be counted first.
         self.published.add(size);
         self.present.add(1);
+        self.shared.resident.add(1);
         let published = domain.with_lane(|lane| self.table.publish(lane, nodes, piece, buffer));
         if !matches!(published, Published::Done(_)) {
             self.published.sub(size);
             self.present.sub(1);
+            self.shared.resident.sub(1);
+            self.shared.roster.give_back(seat);
         }
+        self.shared.limbo.mark(self.id.index as usize);
         // Old nodes gather version by version; a piece's worth of them is swept up.
         if self.table.pass_is_due(size as usize) {
             self.table.pass();
@@ -136,6 +143,8 @@ impl<R: Reclaim> Film<R> {
         let assembly = Assembly::new(piece, len, buffer, hasher, memory, now)
             .inspect_err(|_| memory.budget.close_assembly(size + beside))?;
         let (open, ours) = self.assemblies.open(assembly);
+        // Also another thread's, who may not have come so far yet.
+        self.shared.arriving.mark(self.id.index as usize);
         if !ours {
             memory.budget.close_assembly(size + beside);
         } else if self.removed() || self.piece_len(piece).is_err() {
@@ -210,14 +219,18 @@ impl<R: Reclaim> Shared<R> {
     pub(crate) fn expire_assemblies(&self) -> bool {
         let now = self.now_millis();
         let mut any = false;
-        for film in self.directory.load().films() {
-            let limit = film.options.assembly_limit.unwrap_or(ASSEMBLY_LIMIT).as_millis();
-            for assembly in film.assemblies.try_list() {
-                if u128::from(now.saturating_sub(assembly.progress.get())) >= limit {
-                    any |= film.assemblies.drop_one(&assembly, &self.memory);
+        self.visit(
+            &self.arriving,
+            |film| film.assemblies.count() > 0,
+            |film| {
+                let limit = film.options.assembly_limit.unwrap_or(ASSEMBLY_LIMIT).as_millis();
+                for assembly in film.assemblies.try_list() {
+                    if u128::from(now.saturating_sub(assembly.progress.get())) >= limit {
+                        any |= film.assemblies.drop_one(&assembly, &self.memory);
+                    }
                 }
-            }
-        }
+            },
+        );
         any
     }
 

@@ -312,6 +312,12 @@ impl Buffer {
         unsafe { self.piece.size() }
     }
 
+    /// Notes the seat that the piece has in the roster.
+    pub(crate) fn set_seat(&self, seat: u32) {
+        // SAFETY: owned, so alive.
+        unsafe { self.piece.header() }.set_seat(seat);
+    }
+
     /// Copies `bytes` to the payload at `offset`.
     ///
     /// # Safety

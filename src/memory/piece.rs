@@ -20,9 +20,10 @@ use std::ptr::NonNull;
 use super::Memory;
 use super::budget::rounded;
 use super::slab::{Slab, Slabs};
+use crate::evict::roster;
 use crate::retire::Link;
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Canary, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Canary, Ordering, fence,
 };
 
 /// Bytes in front of every payload.
@@ -38,6 +39,8 @@ const CLAIMED: u8 = 1;
 pub(crate) struct Counts {
     refs: AtomicUsize,
     claim: AtomicU8,
+    /// The piece's seat in the roster; written before it is published.
+    seat: AtomicU32,
     /// The next buffer in the list of those that handles have returned.
     pub(crate) returned: AtomicPtr<Header>,
     /// The memory that counts the buffer, kept alive by one strong count.
@@ -115,6 +118,7 @@ impl PieceRef {
                 counts: Counts {
                     refs: AtomicUsize::new(0),
                     claim: AtomicU8::new(OPEN),
+                    seat: AtomicU32::new(roster::NONE),
                     returned: AtomicPtr::new(std::ptr::null_mut()),
                     home: std::ptr::null(),
                     slab,
@@ -176,6 +180,7 @@ impl PieceRef {
         header.index = index;
         header.visited.store(false, Ordering::Relaxed);
         header.counts.claim.store(OPEN, Ordering::Relaxed);
+        header.counts.seat.store(roster::NONE, Ordering::Relaxed);
         header.counts.refs.store(1, Ordering::Relaxed);
     }
 
@@ -274,6 +279,15 @@ impl Header {
 
     pub(crate) fn size(&self) -> usize {
         self.size
+    }
+
+    /// Its seat in the roster, or none. Relaxed, as `born`.
+    pub(crate) fn seat(&self) -> u32 {
+        self.counts.seat.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_seat(&self, seat: u32) {
+        self.counts.seat.store(seat, Ordering::Relaxed);
     }
 
     pub(crate) fn born(&self) -> u64 {

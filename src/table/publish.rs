@@ -109,6 +109,8 @@ pub(crate) struct Claim {
     pub(crate) piece: u32,
     /// Bytes as the budget counts them.
     pub(crate) size: usize,
+    /// Its seat in the roster, for whoever carries it through to give back.
+    pub(crate) seat: u32,
 }
 
 // SAFETY: `pass` is used by the owner of `due` alone; nodes are reached under announcements.
@@ -273,7 +275,8 @@ impl<S: Scheme> Table<S> {
                         break;
                     }
                     if wanted(piece, shown) && shown.header().claim() {
-                        claims.push(Claim { piece, size: shown.header().size() });
+                        let header = shown.header();
+                        claims.push(Claim { piece, size: header.size(), seat: header.seat() });
                     }
                 }
             }

@@ -1,0 +1,312 @@
+//! Which piece goes next: the one of the lowest rank in a sample.
+//!
+//! The sample is drawn from the [roster](super::roster), with the [runners-up](super::shortlist) of
+//! the last one. A storage that must make room within its own share has its pieces looked at from its
+//! hand on. If all of a sample is protected or futile, everything is looked at.
+//!
+//! Candidates are looked at film by film, each piece under an announcement of its own: a thread that
+//! is parked here keeps one piece at most, and the policy, which is a user's code, none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::{self, Candidate};
+use super::protect::{Protection, View};
+use super::roster::{Entry, below};
+use super::shortlist;
+use crate::film::Film;
+use crate::foreign;
+use crate::memory::piece::PieceRef;
+use crate::retire::{Lane, Reclaim, Span};
+use crate::shared::{Directory, Shared};
+use crate::sync::Ordering;
+use crate::table::leaf::{leaf_of, nodes_of};
+
+/// Candidates that an eviction draws, beside the runners-up of the last one.
+const SAMPLE: usize = 64;
+
+/// The least valuable piece that was found.
+pub(super) struct Victim<R: Reclaim> {
+    pub(super) film: Arc<Film<R>>,
+    pub(super) piece: u32,
+    pub(super) shown: PieceRef,
+    pub(super) size: usize,
+    rank: Rank,
+}
+
+pub(super) enum Choice<R: Reclaim> {
+    Victim(Victim<R>),
+    /// The films changed while they were looked at: there may be others now.
+    Gone,
+    Nothing,
+}
+
+/// What there is to know of a candidate. Only numbers, and an address to compare: the piece may be
+/// gone by now.
+struct Seen {
+    shown: PieceRef,
+    size: usize,
+    born: u64,
+    version: u64,
+    visited: bool,
+    pinned: bool,
+}
+
+/// The order in which pieces go.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Rank {
+    /// Evicting it frees nothing now.
+    futile: bool,
+    protection: Protection,
+    worth: f64,
+}
+
+/// A search for a victim.
+struct Search<'a, R: Reclaim> {
+    shared: &'a Shared<R>,
+    now: Duration,
+    /// Pieces may go whose memory comes back later.
+    futile: bool,
+    best: Option<Victim<R>>,
+    /// Nothing was found in a film that changed meanwhile.
+    gone: bool,
+}
+
+impl<R: Reclaim> Shared<R> {
+    /// Looks for the least valuable piece, of one film or of all.
+    pub(super) fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Choice<R> {
+        let directory = self.directory.load();
+        let now = self.clock.now();
+        let mut search = Search { shared: self, now, futile, best: None, gone: false };
+        match only {
+            Some(film) => search.in_film(film),
+            None => search.in_all(&directory),
+        }
+        match search.best {
+            Some(victim) => Choice::Victim(victim),
+            None if search.gone => Choice::Gone,
+            None => Choice::Nothing,
+        }
+    }
+}
+
+impl<R: Reclaim> Search<'_, R> {
+    fn in_film(&mut self, film: &Arc<Film<R>>) {
+        if film.present() > 0 {
+            self.walk(film, SAMPLE);
+            if film.present() as usize > SAMPLE && !self.found_good() {
+                self.walk(film, usize::MAX);
+            }
+        }
+    }
+
+    fn in_all(&mut self, directory: &Directory<R>) {
+        let shared = self.shared;
+        if shared.lingering.get() > 0 {
+            for film in directory.films().filter(|film| film.removed() && film.present() > 0) {
+                self.walk(film, SAMPLE);
+                if self.found_good() {
+                    return;
+                }
+            }
+        }
+        let resident = shared.resident.get();
+        if resident == 0 {
+            return;
+        }
+        let found = self.sample(directory, resident);
+        if found as u64 >= resident || self.found_good() {
+            return;
+        }
+        for film in directory.films().filter(|film| film.present() > 0) {
+            self.walk(film, usize::MAX);
+        }
+    }
+
+    /// Whether something was found that is neither protected nor futile.
+    fn found_good(&self) -> bool {
+        let good = |v: &Victim<R>| !v.rank.futile && v.rank.protection == Protection::None;
+        self.best.as_ref().is_some_and(good)
+    }
+
+    /// Looks at a sample and at the runners-up of the last one; how many were there.
+    fn sample(&mut self, directory: &Directory<R>, resident: u64) -> usize {
+        let shared = self.shared;
+        let mut words = Vec::with_capacity(SAMPLE + shortlist::LEN);
+        shared.roster.sample(SAMPLE, resident, &mut words);
+        let whole = words.len() as u64 >= resident;
+        if !whole {
+            words.extend(shared.shortlist.words());
+        }
+        // By film, and in order of pieces.
+        words.sort_unstable();
+        words.dedup();
+        if !whole {
+            // Of candidates that are worth the same the first goes: no film shall always be it.
+            let films = directory.slots.len() as u32;
+            let first = shared.roster.draw(1).next().map_or(0, |number| below(number, films));
+            let first = Entry { film: first, piece: 0 }.packed();
+            let middle = words.partition_point(|word| *word < first);
+            words.rotate_left(middle);
+        }
+        let mut ranked = Vec::with_capacity(words.len());
+        shared.domain.with_lane(|lane| {
+            for group in words.chunk_by(|a, b| a >> 32 == b >> 32) {
+                let entries = group.iter().filter_map(|word| Entry::unpacked(*word));
+                let slot = entries.clone().next().map_or(0, |entry| entry.film as usize);
+                if let Some(film) = directory.at(slot) {
+                    self.look_at(lane, film, entries, &mut ranked);
+                }
+            }
+        });
+        let found = ranked.len();
+        if !whole {
+            self.remember(ranked);
+        }
+        found
+    }
+
+    /// Looks at candidates of one film, and notes their ranks.
+    fn look_at(
+        &mut self,
+        lane: &Lane<R>,
+        film: &Arc<Film<R>>,
+        entries: impl Iterator<Item = Entry>,
+        ranked: &mut Vec<(Rank, Entry)>,
+    ) {
+        let view = film.protections.view(&film.layout(), self.now);
+        // A seat is taken before its piece comes, and given back after it went.
+        let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
+        let found: Vec<_> = entries.filter_map(see).collect();
+        let version = found.first().map(|(_, seen)| seen.version);
+        let slot = film.id.index;
+        for (rank, (piece, _)) in self.consider(film, &view, &found).into_iter().zip(&found) {
+            ranked.push((rank, Entry { film: slot, piece: *piece }));
+        }
+        if self.best.is_none() {
+            // SAFETY: announced.
+            let now = film.look(lane, Span::NONE, |root| unsafe { root.head() }.number);
+            self.gone |= version.is_some_and(|version| now != version);
+        }
+    }
+
+    /// Keeps the lowest of these ranks for the next eviction, but for the victim's.
+    fn remember(&self, mut ranked: Vec<(Rank, Entry)>) {
+        let victim = self.best.as_ref().map(|v| Entry { film: v.film.id.index, piece: v.piece });
+        ranked.retain(|(rank, entry)| !rank.futile && Some(*entry) != victim);
+        if ranked.len() > shortlist::LEN {
+            // Worths are numbers, and so are in order.
+            let order = |a: &Rank, b: &Rank| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
+            ranked.select_nth_unstable_by(shortlist::LEN, |a, b| order(&a.0, &b.0));
+            ranked.truncate(shortlist::LEN);
+        }
+        self.shared.shortlist.set(ranked.into_iter().map(|(_, entry)| entry.packed()));
+    }
+
+    /// Looks at up to `count` pieces of one film, from its hand on.
+    ///
+    /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
+    /// looked at under one of its own.
+    fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
+        let view = film.protections.view(&film.layout(), self.now);
+        let hand = film.hand.load(Ordering::Relaxed);
+        let (version, leaves) = film.with_version(Span::NONE, |root| {
+            // SAFETY: announced; only the root is looked at.
+            unsafe { (root.head().number, root.leaf_numbers()) }
+        });
+        let middle = leaf_of(hand).clamp(leaves.start, leaves.end);
+        let before = hand.checked_sub(1).map_or(Span::NONE, |last| Span { first: 0, last });
+        // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
+        let after = (middle..leaves.end).map(|leaf| (leaf, Span { first: hand, last: u32::MAX }));
+        let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, before));
+        let mut left = count;
+        film.table.domain.with_lane(|lane| {
+            let mut numbers = Vec::with_capacity(count.min(SAMPLE));
+            for (leaf, part) in after.chain(around) {
+                film.look(lane, nodes_of(leaf), |root| {
+                    numbers.clear();
+                    // SAFETY: the leaf is announced; no piece is looked into.
+                    let pieces = unsafe { root.leaf(leaf).map(|leaf| leaf.pieces_in(part)) };
+                    let pieces = pieces.into_iter().flatten().map(|(piece, _)| piece);
+                    numbers.extend(pieces.take(left));
+                });
+                let mut found = Vec::with_capacity(numbers.len());
+                for &piece in &numbers {
+                    film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);
+                    found.extend(film.see(lane, piece, count != usize::MAX).map(|s| (piece, s)));
+                }
+                self.consider(film, &view, &found);
+                left -= numbers.len();
+                if left == 0 {
+                    break;
+                }
+            }
+        });
+        self.gone |= self.best.is_none() && film.version() != version;
+    }
+
+    /// Compares candidates of one film with the best so far; their ranks.
+    fn consider(&mut self, film: &Arc<Film<R>>, view: &View, found: &[(u32, Seen)]) -> Vec<Rank> {
+        let ranks = self.rank(film, view, found);
+        for (rank, (piece, seen)) in ranks.iter().zip(found) {
+            let worse = |best: &Victim<R>| *rank < best.rank;
+            if (self.futile || !rank.futile) && self.best.as_ref().is_none_or(worse) {
+                let (&piece, &Seen { shown, size, .. }) = (piece, seen);
+                self.best =
+                    Some(Victim { film: Arc::clone(film), piece, shown, size, rank: *rank });
+            }
+        }
+        ranks
+    }
+
+    fn rank(&self, film: &Film<R>, view: &View, found: &[(u32, Seen)]) -> Vec<Rank> {
+        let layout = film.layout.load();
+        let candidate = |(piece, seen): &(u32, Seen)| Candidate {
+            storage: film.id,
+            piece: *piece,
+            bytes: layout.byte_range(*piece).unwrap_or(0..0),
+            size: seen.size,
+            protection: view.class(*piece),
+            next_use: if view.watched() { view.next_use(*piece) } else { None },
+            last_use: if view.watched() { view.last_use(*piece) } else { None },
+            visited: seen.visited,
+            age: seen.version.saturating_sub(seen.born),
+        };
+        let candidates: Vec<_> = found.iter().map(candidate).collect();
+        let policy = &**self.shared.policy;
+        let worths = policy::rank(policy, &view.scene(film.id), &candidates);
+        let soft = foreign::call(|| policy.soft_windows()).unwrap_or(false);
+        let rank = |((piece, seen), worth): (&(u32, Seen), f64)| {
+            let futile = seen.pinned || film.table.shown_by_stalled(*piece, seen.born);
+            if film.removed() || !view.known(*piece) {
+                return Rank { futile, protection: Protection::None, worth: f64::MIN };
+            }
+            let protection = if soft { view.named(*piece) } else { view.class(*piece) };
+            Rank { futile, protection, worth }
+        };
+        found.iter().zip(worths).map(rank).collect()
+    }
+}
+
+impl<R: Reclaim> Film<R> {
+    /// Looks at a candidate, and takes its mark if `unmark`; `None` if it is gone, or somebody is
+    /// evicting it already.
+    fn see(&self, lane: &Lane<R>, piece: u32, unmark: bool) -> Option<Seen> {
+        // SAFETY: announced for this piece, so it and the version are alive.
+        self.look(lane, Span::one(piece), |root| unsafe {
+            let shown = root.get(piece)?;
+            let header = shown.header();
+            header.canary.sing();
+            if header.claimed() {
+                return None;
+            }
+            let visited = header.visited();
+            if visited && unmark {
+                header.clear_visited();
+            }
+            let (born, version) = (header.born(), root.head().number);
+            let (size, pinned) = (header.size(), header.pinned());
+            Some(Seen { shown, size, born, version, visited, pinned })
+        })
+    }
+}
