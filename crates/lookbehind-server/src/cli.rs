@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use lookbehind::Extent;
 
+use crate::generate::GenerateArgs;
+use crate::simulate::SimulateArgs;
+
 /// Streams films through a piece cache in memory.
 #[derive(Debug, Parser)]
 #[command(name = "lookbehind", version)]
@@ -25,6 +28,10 @@ pub enum Command {
     /// Serve films over HTTP
     #[command(after_help = STOPPING)]
     Serve(ServeArgs),
+    /// Replay a trace of players through eviction policies
+    Simulate(SimulateArgs),
+    /// Write a synthetic trace of players
+    Generate(GenerateArgs),
 }
 
 /// The options of `lookbehind serve`.

@@ -11,7 +11,8 @@
 //! 4. [`origin`] fetches the pieces that the storage wants.
 //! 5. [`body`] carries them out, [`multipart`] wraps several ranges.
 //!
-//! Beside the films there are [`page`], [`api`] and [`metrics`].
+//! Beside the films there are [`page`], [`api`] and [`metrics`]; beside the server, [`simulate`] and
+//! [`generate`], with what happens in `lookbehind_simulator`.
 //!
 //! The crate is a library only so that its tests can start a server in their own process; the
 //! interface to rely on is the program's.
@@ -24,6 +25,7 @@ pub mod body;
 pub mod cli;
 pub mod conditions;
 pub mod film;
+pub mod generate;
 pub mod host;
 pub mod media;
 pub mod metrics;
@@ -33,6 +35,7 @@ pub mod page;
 pub mod probe;
 pub mod range;
 pub mod serve;
+pub mod simulate;
 pub mod source;
 pub mod stall;
 pub mod viewer;

@@ -15,7 +15,21 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
-    let Command::Serve(args) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Serve(args) => serve_films(args),
+        Command::Simulate(args) => ended(lookbehind_server::simulate::run(&args)),
+        Command::Generate(args) => ended(lookbehind_server::generate::run(&args)),
+    }
+}
+
+fn ended(outcome: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn serve_films(args: ServeArgs) -> ExitCode {
     start_log();
     let runtime = match runtime(args.files.len()) {
         Ok(runtime) => runtime,
@@ -24,10 +38,7 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(serve(args));
     // A read that hangs (a network file system) must not keep the program from ending.
     runtime.shutdown_timeout(Duration::from_millis(200));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.to_string()),
-    }
+    ended(outcome)
 }
 
 async fn serve(args: ServeArgs) -> Result<(), StartError> {

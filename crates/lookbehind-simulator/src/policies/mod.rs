@@ -1,0 +1,141 @@
+//! The policies that a trace can be replayed through.
+//!
+//! Each owns what is resident in it and follows its paper, with one rule for all but OPT: what is
+//! inside the window of an open viewer is not evicted unless everything is. The players of these
+//! caches would fetch it again at once, so without the rule every policy that does not know of
+//! playheads only looks worse.
+
+mod clock;
+mod fifo;
+mod lru;
+mod next_use;
+mod opt;
+mod queue;
+mod s3_fifo;
+mod sieve;
+mod sketch;
+mod w_tinylfu;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::measure::Measure;
+use crate::players::Players;
+use crate::trace::Event;
+
+pub(crate) use opt::NEVER;
+
+/// A cache of a number of pieces under some policy.
+pub trait Cache {
+    /// Something happened; called for every event, before [`Cache::access`] if it needs a piece.
+    fn tell(&mut self, event: &Event, players: &Players) {
+        let _ = (event, players);
+    }
+
+    /// A piece is needed: whether it is there. If not, it is fetched, and stored unless the policy
+    /// refuses it. `players` know of the event already.
+    fn access(&mut self, event: &Event, players: &Players) -> bool;
+}
+
+/// A policy, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Belady's, with bypass: what no other can beat.
+    Opt,
+    /// What was used least recently goes.
+    Lru,
+    /// The same, with heads and tails of films kept.
+    LruReserved,
+    /// What came first goes.
+    Fifo,
+    /// What came first goes, unless it was used since the hand came by.
+    Clock,
+    /// SIEVE.
+    Sieve,
+    /// S3-FIFO.
+    S3Fifo,
+    /// W-TinyLFU.
+    WTinyLfu,
+    /// What a playhead comes by last goes.
+    NextUse,
+}
+
+impl Policy {
+    /// All of them, in the order of reports.
+    pub const ALL: [Policy; 9] = [
+        Policy::Opt,
+        Policy::Lru,
+        Policy::LruReserved,
+        Policy::Fifo,
+        Policy::Clock,
+        Policy::Sieve,
+        Policy::S3Fifo,
+        Policy::WTinyLfu,
+        Policy::NextUse,
+    ];
+
+    /// Its name in reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Opt => "opt",
+            Policy::Lru => "lru",
+            Policy::LruReserved => "lru-reserved",
+            Policy::Fifo => "fifo",
+            Policy::Clock => "clock",
+            Policy::Sieve => "sieve",
+            Policy::S3Fifo => "s3-fifo",
+            Policy::WTinyLfu => "w-tinylfu",
+            Policy::NextUse => "next-use",
+        }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// There is no policy of this name.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no policy is called {0:?}")]
+pub struct UnknownPolicy(String);
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Policy, UnknownPolicy> {
+        let known = Policy::ALL.into_iter().find(|policy| policy.name() == name);
+        known.ok_or_else(|| UnknownPolicy(name.to_owned()))
+    }
+}
+
+/// An empty cache for this trace; nothing if the policy needs to look ahead and the trace was
+/// measured with too little memory for that. What a policy draws at random follows from `seed`.
+pub fn build(
+    policy: Policy,
+    trace: &Measure,
+    capacity: usize,
+    seed: u64,
+) -> Option<Box<dyn Cache>> {
+    let _ = seed;
+    Some(match policy {
+        Policy::Opt => Box::new(opt::Opt::new(trace.next.clone()?, capacity)),
+        Policy::Lru => Box::new(lru::Lru::new(capacity)),
+        Policy::LruReserved => Box::new(lru::Lru::reserving(capacity, &trace.storages)),
+        Policy::Fifo => Box::new(fifo::Fifo::new(capacity)),
+        Policy::Clock => Box::new(clock::Clock::new(capacity)),
+        Policy::Sieve => Box::new(sieve::Sieve::new(capacity)),
+        Policy::S3Fifo => Box::new(s3_fifo::S3Fifo::new(capacity)),
+        Policy::WTinyLfu => Box::new(w_tinylfu::WTinyLfu::new(capacity)),
+        Policy::NextUse => Box::new(next_use::NextUse::new(capacity, &trace.storages)),
+    })
+}
