@@ -131,7 +131,7 @@ mod wake;
 pub use cache::{Cache, CacheBuilder, Wait};
 pub use clock::Clock;
 pub use error::{Error, Result};
-pub use evict::density::Density;
+pub use evict::density::{Density, Term};
 pub use evict::observe::{Eviction, Observer, Reason};
 pub use evict::policy::{Action, Candidate, NextUse, PlayerEvent, Policy, Scene, Watcher};
 pub use evict::protect::{ASSUMED_BITRATE, Extent, Protection};

@@ -4,6 +4,7 @@
 //! counted and then never changed, so that evictions look things up without a lock.
 
 use super::curve::{Curve, Histogram, STEPS, middle, start, step_of, width};
+use super::{Term, Terms};
 
 /// Sightings that what is assumed beforehand weighs as much as.
 const ASSUMED: f64 = 8.0;
@@ -154,7 +155,8 @@ pub(super) struct Habits {
     pub(super) skip: Curve,
     /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
     pub(super) back: Curve,
-    pause: (Curve, Curve),
+    /// How many pauses last so long, and the sum of that; nothing if pauses do not count.
+    pause: Option<(Curve, Curve)>,
     /// Seconds that a second of film takes, with pauses and with what is seen again.
     pub(super) slow: f64,
     /// The part of the sessions that get so far from where they started.
@@ -164,32 +166,39 @@ pub(super) struct Habits {
     /// The part of a live film's sessions that come by what lies so far behind its end, and how long
     /// after they started.
     pub(super) live: Option<(Curve, Curve)>,
+    /// Whether who opens a film reads its head and its tail first.
+    pub(super) probes: bool,
 }
 
 impl Habits {
-    pub(super) fn new(tally: &Tally) -> Self {
-        let frequency = |jumps: &(f64, Histogram)| jumps.0 / tally.played;
-        let quit = Curve::sum(|step| tally.hazard(step) * width(step));
+    pub(super) fn new(tally: &Tally, terms: Terms) -> Self {
+        let counts = |term| f64::from(terms.has(term));
+        let frequency = |what: &(f64, Histogram), term| what.0 / tally.played * counts(term);
+        let quits = counts(Term::Quitting);
+        let quit = Curve::sum(|step| quits * tally.hazard(step) * width(step));
         // A jump forward from any place up to it, far enough to pass it.
-        let skips = frequency(&tally.skip);
+        let skips = frequency(&tally.skip, Term::Skipping);
         let skip = tally.skip.1.survival().integral().map(|area| area * skips);
         let jumped = tally.back.1.survival();
         let seen_again = jumped.integral();
         let paused = tally.pause.1.survival();
         let pauses = paused.integral();
+        let jumps_back = frequency(&tally.back, Term::JumpingBack);
         let slow = 1.0
-            + frequency(&tally.pause) * pauses.last()
-            + frequency(&tally.back) * seen_again.last();
+            + frequency(&tally.pause, Term::Pausing) * pauses.last()
+            + jumps_back * seen_again.last();
         let reach = Curve::new(|step| (-quit.at(start(step)) - skip.at(start(step))).exp());
         let live = tally.live.then(|| came_by(&tally.lag, &reach));
-        let back = back(&jumped, &seen_again, tally.window.0, frequency(&tally.back));
+        let back = back(&jumped, &seen_again, tally.window.0, jumps_back);
         let from_start = tally.from_start / tally.starts;
-        Self { quit, skip, back, pause: (paused, pauses), slow, reach, from_start, live }
+        let pause = terms.has(Term::Pausing).then_some((paused, pauses));
+        let probes = terms.has(Term::Probing);
+        Self { quit, skip, back, pause, slow, reach, from_start, live, probes }
     }
 
     /// Seconds that a pause still lasts which has lasted so long: the mean residual life.
     pub(super) fn pause_left(&self, so_far: f64) -> f64 {
-        let (survival, area) = &self.pause;
+        let Some((survival, area)) = &self.pause else { return 0.0 };
         (area.last() - area.at(so_far)) / survival.at(so_far).max(1e-6)
     }
 }

@@ -51,6 +51,7 @@ const READ: f64 = 1.0 / 3600.0;
 /// # Ok::<(), lookbehind::Error>(())
 /// ```
 pub struct Density {
+    terms: Terms,
     ledger: Mutex<Ledger>,
     habits: ArcSwap<Habits>,
     popularity: Popularity,
@@ -60,9 +61,65 @@ impl Density {
     /// A policy that has seen nothing yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_terms(Terms::default())
+    }
+
+    /// The same without one term, as if that never happened: to see what it is good for.
+    #[must_use]
+    pub fn without(self, term: Term) -> Self {
+        Self::with_terms(Terms { without: self.terms.without | term.bit() })
+    }
+
+    fn with_terms(terms: Terms) -> Self {
         let ledger = Ledger::new();
-        let habits = ArcSwap::from_pointee(Habits::new(&ledger.tally));
-        Self { ledger: Mutex::new(ledger), habits, popularity: Popularity::default() }
+        let habits = ArcSwap::from_pointee(Habits::new(&ledger.tally, terms));
+        Self { terms, ledger: Mutex::new(ledger), habits, popularity: Popularity::default() }
+    }
+}
+
+/// Something that viewers do, which [`Density`] goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Term {
+    /// They leave before the film ends.
+    Quitting,
+    /// They jump forward over what would have been next.
+    Skipping,
+    /// They jump back.
+    JumpingBack,
+    /// They pause.
+    Pausing,
+    /// New ones come.
+    Arriving,
+    /// Those read head and tail of the film first.
+    Probing,
+}
+
+impl Term {
+    /// All of them.
+    pub const ALL: [Term; 6] = [
+        Term::Quitting,
+        Term::Skipping,
+        Term::JumpingBack,
+        Term::Pausing,
+        Term::Arriving,
+        Term::Probing,
+    ];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// The terms that count.
+#[derive(Clone, Copy, Default)]
+struct Terms {
+    without: u8,
+}
+
+impl Terms {
+    fn has(self, term: Term) -> bool {
+        self.without & term.bit() == 0
     }
 }
 
@@ -90,6 +147,7 @@ impl Policy for Density {
             return worth.extend(candidates.iter().map(|candidate| self.worth(candidate)));
         };
         let habits = self.habits.load();
+        let arrivals = if self.terms.has(Term::Arriving) { arrivals } else { 0.0 };
         let outlook = Outlook::new(&habits, scene, arrivals);
         worth.extend(candidates.iter().map(|candidate| outlook.density(candidate)));
     }
@@ -99,7 +157,7 @@ impl Policy for Density {
         if ledger.note(event) {
             self.popularity.arrived(event.storage, event.now);
         }
-        self.habits.store(Arc::new(Habits::new(&ledger.tally)));
+        self.habits.store(Arc::new(Habits::new(&ledger.tally, self.terms)));
     }
 
     fn soft_windows(&self) -> bool {

@@ -142,8 +142,8 @@ impl<'a> Outlook<'a> {
         };
         let rate = self.arrivals * part;
         let mut hits = if rate > 0.0 { 1.0 / (1.0 / rate + delay * habits.slow) } else { 0.0 };
-        // Who opens a film reads its head and its tail first.
-        if !self.scene.live && (bytes.start <= film.start || bytes.end >= film.end) {
+        let ends = !self.scene.live && habits.probes;
+        if ends && (bytes.start <= film.start || bytes.end >= film.end) {
             hits += self.arrivals;
         }
         hits

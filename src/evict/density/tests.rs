@@ -194,6 +194,19 @@ fn an_http_client_that_seeks_by_a_new_request_has_not_quit_and_does_not_arrive()
 }
 
 #[test]
+fn what_was_just_read_lies_behind_whatever_the_bitrate() {
+    // Times are compared, and these do not come out even.
+    let policy = opened();
+    for rate in 1..3000 {
+        let seen = [watcher(1000, 1000.0)];
+        let whole = 0..u64::from(FILM) * LEN;
+        let scene = Scene::new(film(0), at(1000.0), whole, LEN, rate, &seen);
+        let worth = worths(&policy, &scene, &[999, 1000]);
+        assert!(worth[0] < worth[1], "{rate}: {worth:?}");
+    }
+}
+
+#[test]
 fn bitrate_matters_and_bytes_do_not() {
     let policy = opened();
     let whole = 0..u64::from(FILM) * LEN;
@@ -216,6 +229,38 @@ fn in_a_film_that_nobody_opened_the_read_and_the_new_stay() {
     let mut worth = Vec::new();
     policy.rank(&scene, &[piece(true, 9), piece(false, 1), piece(false, 9)], &mut worth);
     assert!(worth.is_sorted_by(|a, b| a > b), "{worth:?}");
+}
+
+#[test]
+fn each_term_can_be_left_out() {
+    let policy = |without: &[Term]| {
+        let policy = without.iter().fold(Density::new(), |policy, term| policy.without(*term));
+        for viewer in 0..10 {
+            policy.notice(&event(0, viewer, viewer as f64 * 100.0, Action::Open, 0));
+        }
+        policy
+    };
+    let paused = Watcher { playing: false, ..watcher(100, 1000.0) };
+    let seen = [watcher(2000, 1000.0), paused];
+    let worth =
+        |without: &[Term]| worth(&policy(without), 1000.0, &seen, &[0, 50, 120, 1990, 2400]);
+    let whole = worth(&[]);
+    // The term, and a piece that is worth less without it; or more.
+    for (term, piece, more) in [
+        (Term::Quitting, 4, true),
+        (Term::Skipping, 4, true),
+        (Term::JumpingBack, 3, false),
+        (Term::Pausing, 2, true),
+        (Term::Arriving, 1, false),
+        (Term::Probing, 0, false),
+    ] {
+        let without = worth(&[term]);
+        assert_eq!(without[piece] > whole[piece], more, "{term:?}: {without:?} {whole:?}");
+        assert_ne!(without[piece], whole[piece], "{term:?}");
+    }
+    // With none of them left it is the next use that counts.
+    let none = worth(&Term::ALL);
+    assert!(none[0] == 0.0 && none[1] == 0.0 && none[4] > 0.0, "{none:?}");
 }
 
 #[test]

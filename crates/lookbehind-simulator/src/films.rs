@@ -1,0 +1,168 @@
+//! The trace's films and viewers as the library sees them: bytes, windows, and what players do.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use ahash::AHashMap;
+use lookbehind::{Action, PlayerEvent, StorageId};
+
+use crate::measure::Measure;
+use crate::players::Players;
+use crate::trace::{Event, Kind, Storage};
+
+/// What a player did, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Move {
+    pub(crate) storage: u32,
+    pub(crate) viewer: u64,
+    pub(crate) action: Action,
+    /// The byte that is needed next.
+    pub(crate) position: u64,
+    /// The window ahead.
+    pub(crate) ahead: u64,
+}
+
+/// Where a viewer is.
+#[derive(Clone, Copy)]
+struct Seat {
+    storage: u32,
+    /// The piece that the playhead is in.
+    piece: u32,
+}
+
+/// Films and viewers, at the time of the last event.
+pub(crate) struct Films {
+    storages: Vec<Storage>,
+    /// Pieces of live films that exist by now.
+    edges: Vec<u32>,
+    viewers: AHashMap<u64, Seat>,
+    start: Option<f64>,
+    now: Duration,
+    /// Bytes of a piece; the trace's if `None`.
+    len: Option<u64>,
+}
+
+impl Films {
+    pub(crate) fn new(trace: &Measure) -> Films {
+        Films {
+            storages: trace.storages.clone(),
+            edges: vec![0; trace.storages.len()],
+            viewers: AHashMap::new(),
+            start: None,
+            now: Duration::ZERO,
+            len: None,
+        }
+    }
+
+    /// The same films in pieces of this length, so that they fit into memory.
+    pub(crate) fn in_pieces_of(self, len: u64) -> Films {
+        Films { len: Some(len), ..self }
+    }
+
+    /// What the event means for a player: a viewer who goes to another film leaves this one first.
+    pub(crate) fn heed(&mut self, event: &Event, players: &Players) -> Vec<Move> {
+        let start = *self.start.get_or_insert(event.time);
+        self.now = Duration::try_from_secs_f64(event.time - start).unwrap_or(Duration::MAX);
+        let storage = event.storage;
+        if event.kind != Kind::Probe {
+            let edge = &mut self.edges[storage as usize];
+            *edge = (*edge).max(event.piece.saturating_add(1));
+        }
+        let mut moves = Vec::new();
+        if !event.kind.is_position() {
+            return moves;
+        }
+        let len = self.piece_len(storage);
+        let step = |action| Move {
+            storage,
+            viewer: event.viewer,
+            action,
+            position: u64::from(event.piece) * len,
+            ahead: u64::from(players.window(storage)) * len,
+        };
+        let before = self.viewers.get(&event.viewer).copied();
+        if let Some(seat) = before.filter(|seat| seat.storage != storage) {
+            let position = u64::from(seat.piece) * self.piece_len(seat.storage);
+            moves.push(Move {
+                storage: seat.storage,
+                position,
+                ..step(Action::Close)
+            });
+        }
+        let before = before.filter(|seat| seat.storage == storage);
+        match (before, event.kind) {
+            (None, Kind::Close) => {}
+            (Some(_), Kind::Close) => moves.push(step(Action::Close)),
+            (None, _) => moves.push(step(Action::Open)),
+            (Some(seat), Kind::Seek) if seat.piece != event.piece => {
+                moves.push(step(Action::Seek { from: u64::from(seat.piece) * len }));
+            }
+            (_, Kind::Pause) => moves.push(step(Action::Pause)),
+            (_, Kind::Resume) => moves.push(step(Action::Resume)),
+            _ => {}
+        }
+        if event.kind == Kind::Close {
+            self.viewers.remove(&event.viewer);
+        } else {
+            self.viewers.insert(event.viewer, Seat { storage, piece: event.piece });
+        }
+        moves
+    }
+
+    /// The same for the policy.
+    pub(crate) fn event(&self, step: &Move, storage: StorageId) -> PlayerEvent {
+        PlayerEvent {
+            storage,
+            viewer: step.viewer,
+            now: self.now,
+            action: step.action,
+            position: step.position,
+            ahead: step.ahead,
+            film: self.bytes(step.storage),
+            live: self.is_live(step.storage),
+            bitrate: self.bitrate(step.storage),
+        }
+    }
+
+    /// The time since the trace began.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub(crate) fn is_live(&self, storage: u32) -> bool {
+        self.storages[storage as usize].is_live()
+    }
+
+    pub(crate) fn piece_len(&self, storage: u32) -> u64 {
+        self.len.unwrap_or(self.storages[storage as usize].piece_bytes)
+    }
+
+    /// The mean length of a piece over all films.
+    pub(crate) fn mean_len(&self) -> f64 {
+        let sum: f64 = (0..self.storages.len() as u32).map(|s| self.piece_len(s) as f64).sum();
+        sum / self.storages.len().max(1) as f64
+    }
+
+    /// Bytes a second.
+    pub(crate) fn bitrate(&self, storage: u32) -> u64 {
+        let seconds = self.storages[storage as usize].piece_seconds;
+        ((self.piece_len(storage) as f64 / seconds).round() as u64).max(1)
+    }
+
+    /// The pieces that can be asked for: of a live film those of its window, as far as they exist.
+    pub(crate) fn pieces(&self, storage: u32) -> Range<u32> {
+        let film = &self.storages[storage as usize];
+        if !film.is_live() {
+            return 0..film.pieces;
+        }
+        let edge = self.edges[storage as usize];
+        let window = (film.live_window / film.piece_seconds).floor() as u32;
+        edge.saturating_sub(window.saturating_add(1))..edge
+    }
+
+    /// The bytes of those pieces.
+    pub(crate) fn bytes(&self, storage: u32) -> Range<u64> {
+        let (pieces, len) = (self.pieces(storage), self.piece_len(storage));
+        u64::from(pieces.start) * len..u64::from(pieces.end) * len
+    }
+}
