@@ -21,7 +21,7 @@ use crate::cli::size;
 use crate::generate::to_stdout;
 
 /// Whose budget is looked for if nobody says.
-const DEFAULT: Policy = Policy::NextUse;
+const DEFAULT: Policy = Policy::Density;
 
 /// The options of `lookbehind simulate`.
 #[derive(Args, Clone, Debug)]
@@ -35,7 +35,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "LIST", value_parser = budget, value_delimiter = ',', default_value = "5%,10%,25%")]
     pub budget: Vec<Budget>,
 
-    /// The policies; all of them without it
+    /// The policies; without it those that others know, and the library's own
     #[arg(long, value_name = "LIST", value_parser = policy(), value_delimiter = ',')]
     pub policy: Vec<Policy>,
 
@@ -48,7 +48,7 @@ pub struct SimulateArgs {
     pub plot: Option<PathBuf>,
 
     /// Find the smallest budget whose misses are at most so many times those of infinite memory
-    /// (say 1.1), for each of the policies (next-use without --policy)
+    /// (say 1.1), for each of the policies (density without --policy)
     #[arg(long, value_name = "FACTOR", value_parser = factor, conflicts_with_all = ["budget", "plot"])]
     pub find_budget: Option<f64>,
 
@@ -73,7 +73,8 @@ pub enum Format {
 }
 
 fn policy() -> impl TypedValueParser<Value = Policy> {
-    PossibleValuesParser::new(Policy::ALL.map(Policy::name)).try_map(|name| name.parse::<Policy>())
+    PossibleValuesParser::new(Policy::all().map(Policy::name))
+        .try_map(|name| name.parse::<Policy>())
 }
 
 /// A budget: `5%`, `300` pieces, `256MiB`.
@@ -158,7 +159,7 @@ fn compare(
     measure: Measure,
     bar: &mut Bar,
 ) -> Result<(), SimulateError> {
-    let policies = if args.policy.is_empty() { &Policy::ALL[..] } else { &args.policy };
+    let policies = if args.policy.is_empty() { &Policy::COMPARED[..] } else { &args.policy };
     let (mut rows, mut runs) = (Vec::new(), Vec::new());
     for budget in &args.budget {
         for &policy in policies {

@@ -83,11 +83,7 @@ impl Films {
         let before = self.viewers.get(&event.viewer).copied();
         if let Some(seat) = before.filter(|seat| seat.storage != storage) {
             let position = u64::from(seat.piece) * self.piece_len(seat.storage);
-            moves.push(Move {
-                storage: seat.storage,
-                position,
-                ..step(Action::Close)
-            });
+            moves.push(Move { storage: seat.storage, position, ..step(Action::Close) });
         }
         let before = before.filter(|seat| seat.storage == storage);
         match (before, event.kind) {

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+mod films;
 pub mod find;
 pub mod generate;
 pub mod measure;

@@ -3,8 +3,6 @@
 //! As in the library an eviction looks at a sample and at the runners-up of the last one, and the
 //! windows of all players together are fitted to half the budget.
 
-use std::time::Duration;
-
 use ahash::AHashMap;
 use lookbehind::{Action, Candidate, Policy, Scene, StorageId, Term, Watcher};
 use rand::rngs::SmallRng;
@@ -35,11 +33,11 @@ pub struct Density {
 }
 
 impl Density {
-    /// An empty cache whose policy does without these terms.
-    pub fn new(capacity: usize, trace: &Measure, seed: u64, without: &[Term]) -> Density {
+    /// An empty cache, whose policy may do without one of its terms.
+    pub fn new(capacity: usize, trace: &Measure, seed: u64, without: Option<Term>) -> Density {
         let policy = lookbehind::Density::new();
         Density {
-            policy: without.iter().fold(policy, |policy, term| policy.without(*term)),
+            policy: without.into_iter().fold(policy, lookbehind::Density::without),
             films: Films::new(trace),
             capacity,
             resident: Vec::new(),
@@ -180,8 +178,7 @@ impl Cache for Density {
         // What was needed at the playhead has been read.
         if event.kind.is_position() {
             let position = (u64::from(event.piece) + 1) * self.films.piece_len(event.storage);
-            if let Some((watcher, _)) =
-                self.watchers[event.storage as usize].get_mut(&event.viewer)
+            if let Some((watcher, _)) = self.watchers[event.storage as usize].get_mut(&event.viewer)
             {
                 watcher.position = position;
                 watcher.moved = self.films.now();
@@ -189,9 +186,4 @@ impl Cache for Density {
         }
         hit
     }
-}
-
-/// Seconds since the trace began, as a clock has them.
-pub(crate) fn time(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }

@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use ahash::AHashMap;
 use futures_io::AsyncRead;
@@ -23,9 +22,12 @@ use crate::measure::Measure;
 use crate::players::Players;
 use crate::trace::{Event, Kind};
 
-/// Bytes of a piece here, whatever it has in the trace.
-const LEN: usize = 1024;
-/// Bytes that a table needs, at most, and a piece beside its payload.
+/// Bytes of a piece here, whatever it has in the trace: long beside what tables take, short enough
+/// that all pieces together take no more than so many bytes, if there are not too many.
+const LONGEST: usize = 16 << 10;
+const SHORTEST: usize = 1 << 10;
+const TOGETHER: usize = 64 << 20;
+/// Bytes that a film's table takes, and more.
 const BESIDE: u64 = 64 << 10;
 
 pub struct Library {
@@ -35,6 +37,10 @@ pub struct Library {
     storages: Vec<Storage>,
     players: Vec<AHashMap<u64, Player>>,
     capacity: u64,
+    /// A piece.
+    zeros: Vec<u8>,
+    /// Where players read to.
+    buffer: Vec<u8>,
     inserted: u64,
     evicted: Arc<AtomicU64>,
     budget: u64,
@@ -48,9 +54,10 @@ impl Library {
     /// # Errors
     /// What the library says to its budget or to the films.
     pub fn new(capacity: usize, trace: &Measure) -> Result<Library, lookbehind::Error> {
-        let films = Films::new(trace).in_pieces_of(LEN as u64);
+        let len = (TOGETHER / capacity.max(1)).clamp(SHORTEST, LONGEST);
+        let films = Films::new(trace).in_pieces_of(len as u64);
         let capacity = capacity as u64;
-        let budget = (capacity + 64) * 2 * LEN as u64 + BESIDE * (trace.storages.len() as u64 + 4);
+        let budget = (capacity + 64) * 2 * len as u64 + BESIDE * (trace.storages.len() as u64 + 4);
         let evicted = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&evicted);
         let clock = Clock::manual();
@@ -65,8 +72,8 @@ impl Library {
             if storage.is_live() {
                 cache.add_storage_with(Layout::segments(), StorageOptions::default())
             } else {
-                let bytes = u64::from(storage.pieces) * LEN as u64;
-                cache.add_storage(Layout::fixed(bytes, LEN as u32)?)
+                let bytes = u64::from(storage.pieces) * len as u64;
+                cache.add_storage(Layout::fixed(bytes, len as u32)?)
             }
         };
         let storages = trace.storages.iter().map(add).collect::<Result<_, _>>()?;
@@ -77,6 +84,8 @@ impl Library {
             storages,
             players: trace.storages.iter().map(|_| AHashMap::new()).collect(),
             capacity,
+            zeros: vec![0; len],
+            buffer: vec![0; len],
             inserted: 0,
             evicted,
             budget,
@@ -90,7 +99,7 @@ impl Library {
 
     /// Moves the budget, so that it has room for as many pieces as it should.
     fn fit(&mut self, full: bool) {
-        let (resident, piece) = (self.resident(), LEN as u64);
+        let (resident, piece) = (self.resident(), self.zeros.len() as u64);
         if !self.fitted {
             if resident < self.capacity {
                 return;
@@ -143,7 +152,7 @@ impl Library {
         let pieces = self.films.pieces(storage);
         while film.layout().pieces().end < pieces.end {
             // A segment that does not fit is one that nobody will find.
-            if film.append_segment(LEN as u32).is_err() {
+            if film.append_segment(self.zeros.len() as u32).is_err() {
                 break;
             }
         }
@@ -157,15 +166,15 @@ impl Library {
         let Some(player) = self.players[event.storage as usize].get_mut(&event.viewer) else {
             return;
         };
-        let start = u64::from(event.piece) * LEN as u64;
+        let len = self.zeros.len() as u64;
+        let start = u64::from(event.piece) * len;
         // After a pause, or where the trace leaves something out.
         if player.position() != start {
             player.seek_to(start);
         }
-        let mut buffer = [0; LEN];
         let mut context = Context::from_waker(Waker::noop());
-        while player.position() < start + LEN as u64 {
-            match pin!(&mut *player).poll_read(&mut context, &mut buffer) {
+        while player.position() < start + len {
+            match pin!(&mut *player).poll_read(&mut context, &mut self.buffer) {
                 Poll::Ready(Ok(1..)) => {}
                 _ => break,
             }
@@ -189,7 +198,7 @@ impl Cache for Library {
         let hit = storage.get(event.piece).is_ok();
         if !hit {
             let before = self.evicted.load(Ordering::Relaxed);
-            if storage.insert(event.piece, &[0; LEN]).is_ok() {
+            if storage.insert(event.piece, &self.zeros).is_ok() {
                 self.inserted += 1;
             }
             self.fit(self.evicted.load(Ordering::Relaxed) != before);

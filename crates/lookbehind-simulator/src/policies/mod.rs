@@ -6,7 +6,9 @@
 //! playheads only looks worse.
 
 mod clock;
+mod density;
 mod fifo;
+mod library;
 mod lru;
 mod next_use;
 mod opt;
@@ -19,6 +21,7 @@ mod w_tinylfu;
 use std::fmt;
 use std::str::FromStr;
 
+use lookbehind::Term;
 use serde::{Serialize, Serializer};
 
 use crate::measure::Measure;
@@ -60,21 +63,33 @@ pub enum Policy {
     WTinyLfu,
     /// What a playhead comes by last goes.
     NextUse,
+    /// What is expected to bring the fewest hits a second goes: the library's own.
+    Density,
+    /// The same without one of its terms.
+    Without(Term),
+    /// The library itself, policy, tables, budget and all.
+    Library,
 }
 
 impl Policy {
-    /// All of them, in the order of reports.
-    pub const ALL: [Policy; 9] = [
+    /// Those that are compared unless others are asked for, in the order of reports.
+    pub const COMPARED: [Policy; 9] = [
         Policy::Opt,
         Policy::Lru,
-        Policy::LruReserved,
         Policy::Fifo,
         Policy::Clock,
         Policy::Sieve,
         Policy::S3Fifo,
         Policy::WTinyLfu,
         Policy::NextUse,
+        Policy::Density,
     ];
+
+    /// All that there are, in the order of reports.
+    pub fn all() -> impl Iterator<Item = Policy> {
+        let without = Term::ALL.into_iter().map(Policy::Without);
+        Self::COMPARED.into_iter().chain([Policy::LruReserved, Policy::Library]).chain(without)
+    }
 
     /// Its name in reports and on the command line.
     pub fn name(self) -> &'static str {
@@ -88,6 +103,15 @@ impl Policy {
             Policy::S3Fifo => "s3-fifo",
             Policy::WTinyLfu => "w-tinylfu",
             Policy::NextUse => "next-use",
+            Policy::Density => "density",
+            Policy::Without(Term::Quitting) => "density-without-quitting",
+            Policy::Without(Term::Skipping) => "density-without-skipping",
+            Policy::Without(Term::JumpingBack) => "density-without-jumping-back",
+            Policy::Without(Term::Pausing) => "density-without-pausing",
+            Policy::Without(Term::Arriving) => "density-without-arriving",
+            Policy::Without(Term::Probing) => "density-without-probing",
+            Policy::Without(_) => "density-without",
+            Policy::Library => "library",
         }
     }
 }
@@ -113,7 +137,7 @@ impl FromStr for Policy {
     type Err = UnknownPolicy;
 
     fn from_str(name: &str) -> Result<Policy, UnknownPolicy> {
-        let known = Policy::ALL.into_iter().find(|policy| policy.name() == name);
+        let known = Policy::all().find(|policy| policy.name() == name);
         known.ok_or_else(|| UnknownPolicy(name.to_owned()))
     }
 }
@@ -126,7 +150,6 @@ pub fn build(
     capacity: usize,
     seed: u64,
 ) -> Option<Box<dyn Cache>> {
-    let _ = seed;
     Some(match policy {
         Policy::Opt => Box::new(opt::Opt::new(trace.next.clone()?, capacity)),
         Policy::Lru => Box::new(lru::Lru::new(capacity)),
@@ -137,5 +160,8 @@ pub fn build(
         Policy::S3Fifo => Box::new(s3_fifo::S3Fifo::new(capacity)),
         Policy::WTinyLfu => Box::new(w_tinylfu::WTinyLfu::new(capacity)),
         Policy::NextUse => Box::new(next_use::NextUse::new(capacity, &trace.storages)),
+        Policy::Density => Box::new(density::Density::new(capacity, trace, seed, None)),
+        Policy::Without(term) => Box::new(density::Density::new(capacity, trace, seed, Some(term))),
+        Policy::Library => Box::new(library::Library::new(capacity, trace).ok()?),
     })
 }

@@ -53,7 +53,7 @@ fn draw(report: &Report, area: &Area) -> Result<(), Box<dyn Error>> {
         .draw()?;
     let style = (FONT, 13).into_font().into_text_style(area);
     let style = style.pos(Pos::new(HPos::Left, VPos::Center));
-    let policies = Policy::ALL.into_iter().enumerate();
+    let policies = Policy::all().enumerate();
     let asked = |policy| report.rows.iter().any(|row| row.policy == policy);
     for (line, (index, policy)) in policies.filter(|(_, policy)| asked(*policy)).enumerate() {
         // A policy has its colour, whichever others there are.
