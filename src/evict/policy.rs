@@ -107,7 +107,7 @@ impl<'a> Scene<'a> {
 pub struct Watcher {
     /// The byte that is read next.
     pub position: u64,
-    /// Bytes ahead of it that are asked for already.
+    /// Bytes ahead of it that it wants to have read, before windows were fitted to the budget.
     pub ahead: u64,
     /// When it was opened.
     pub opened: Duration,

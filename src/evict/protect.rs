@@ -129,7 +129,7 @@ impl Playhead {
     fn watcher(&self) -> Watcher {
         Watcher {
             position: self.position(),
-            ahead: self.fitted_ahead.get(),
+            ahead: self.asked().0,
             opened: self.opened,
             moved: Duration::from_millis(self.moved.get()),
             playing: self.active() && !self.paused.load(Ordering::Relaxed),

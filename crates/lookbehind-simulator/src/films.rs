@@ -133,12 +133,6 @@ impl Films {
         self.len.unwrap_or(self.storages[storage as usize].piece_bytes)
     }
 
-    /// The mean length of a piece over all films.
-    pub(crate) fn mean_len(&self) -> f64 {
-        let sum: f64 = (0..self.storages.len() as u32).map(|s| self.piece_len(s) as f64).sum();
-        sum / self.storages.len().max(1) as f64
-    }
-
     /// Bytes a second.
     pub(crate) fn bitrate(&self, storage: u32) -> u64 {
         let seconds = self.storages[storage as usize].piece_seconds;

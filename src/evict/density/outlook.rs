@@ -11,6 +11,8 @@ use crate::evict::policy::{self, Candidate, Scene};
 const COMING: usize = 4;
 /// Playheads that may jump back to a piece: the last ones that passed it.
 const PASSED: usize = 4;
+/// A miss that a viewer waits for is as bad as so many that he does not notice.
+const WAITED: f64 = 4.0;
 /// Nothing is sooner than this many seconds.
 const SOON: f64 = 0.25;
 /// A player that has not moved for so long is taken for paused, in seconds and in pieces.
@@ -94,7 +96,10 @@ impl<'a> Outlook<'a> {
         if !uses.is_sorted_by(|a, b| a.time <= b.time) {
             uses.sort_unstable_by(|a, b| a.time.total_cmp(&b.time));
         }
-        self.next_use(rate, &uses)
+        // What the nearest has asked for already it will wait for.
+        let waited = coming.first().is_some_and(|w| end <= w.position + w.window);
+        let weight = if waited { WAITED } else { 1.0 };
+        weight * self.next_use(rate, &uses)
     }
 
     /// When a playhead behind the piece needs it.
@@ -119,9 +124,12 @@ impl<'a> Outlook<'a> {
     }
 
     fn jump_back(&self, watcher: &Watcher, begin: f64, end: f64) -> f64 {
-        let length = end - begin;
+        let length = f64::max(end - begin, 0.0);
         let behind = watcher.position - end + watcher.since.min(length) - length / 2.0;
-        watcher.there * self.habits.back.at(behind.max(0.0))
+        // Of the window that is needed after a jump, the first piece is waited for.
+        let first = length / f64::max(watcher.window, length).max(SOON);
+        let weight = 1.0 + (WAITED - 1.0) * first;
+        weight * watcher.there * self.habits.back.at(behind.max(0.0))
     }
 
     /// The hits a second by viewers who are yet to arrive. Where they come by only long after they
@@ -144,7 +152,7 @@ impl<'a> Outlook<'a> {
         let mut hits = if rate > 0.0 { 1.0 / (1.0 / rate + delay * habits.slow) } else { 0.0 };
         let ends = !self.scene.live && habits.probes;
         if ends && (bytes.start <= film.start || bytes.end >= film.end) {
-            hits += self.arrivals;
+            hits += WAITED * self.arrivals;
         }
         hits
     }

@@ -1,7 +1,6 @@
 //! Hit density: the library's own policy, on a cache that is no more than a list of pieces.
 //!
-//! As in the library an eviction looks at a sample and at the runners-up of the last one, and the
-//! windows of all players together are fitted to half the budget.
+//! As in the library an eviction looks at a sample and at the runners-up of the last one.
 
 use ahash::AHashMap;
 use lookbehind::{Action, Candidate, Policy, Scene, StorageId, Term, Watcher};
@@ -25,9 +24,7 @@ pub struct Density {
     resident: Vec<Key>,
     places: AHashMap<Key, usize>,
     /// Open players, by film and viewer.
-    watchers: Vec<AHashMap<u64, (Watcher, u64)>>,
-    /// Bytes of all windows together.
-    asked: u64,
+    watchers: Vec<AHashMap<u64, Watcher>>,
     runners_up: Vec<Key>,
     rng: SmallRng,
 }
@@ -43,7 +40,6 @@ impl Density {
             resident: Vec::new(),
             places: AHashMap::new(),
             watchers: vec![AHashMap::new(); trace.storages.len()],
-            asked: 0,
             runners_up: Vec::new(),
             rng: SmallRng::seed_from_u64(seed),
         }
@@ -77,14 +73,7 @@ impl Density {
         let Some(&Key { storage, .. }) = pieces.first() else { return };
         let films = &self.films;
         let len = films.piece_len(storage);
-        let fit = self.fit();
-        let watchers: Vec<Watcher> = self.watchers[storage as usize]
-            .values()
-            .map(|(watcher, ahead)| Watcher {
-                ahead: (*ahead as f64 * fit) as u64,
-                ..watcher.clone()
-            })
-            .collect();
+        let watchers: Vec<_> = self.watchers[storage as usize].values().cloned().collect();
         let film = films.bytes(storage);
         let first = film.start;
         let (id, rate) = (id(storage), films.bitrate(storage));
@@ -104,12 +93,6 @@ impl Density {
         }
     }
 
-    /// What is left of each window.
-    fn fit(&self) -> f64 {
-        let room = self.capacity as f64 / 2.0 * self.films.mean_len();
-        (room / self.asked.max(1) as f64).min(1.0)
-    }
-
     fn remove(&mut self, key: Key) {
         if let Some(place) = self.places.remove(&key) {
             self.resident.swap_remove(place);
@@ -124,23 +107,21 @@ impl Density {
         let now = self.films.now();
         match step.action {
             Action::Close => {
-                let closed = watchers.remove(&step.viewer);
-                self.asked -= closed.map_or(0, |(_, ahead)| ahead);
+                watchers.remove(&step.viewer);
             }
             Action::Open => {
                 let watcher = Watcher {
                     position: step.position,
-                    ahead: 0,
+                    ahead: step.ahead,
                     opened: now,
                     moved: now,
                     playing: true,
                     open: true,
                 };
-                watchers.insert(step.viewer, (watcher, step.ahead));
-                self.asked += step.ahead;
+                watchers.insert(step.viewer, watcher);
             }
             action => {
-                if let Some((watcher, _)) = watchers.get_mut(&step.viewer) {
+                if let Some(watcher) = watchers.get_mut(&step.viewer) {
                     watcher.moved = now;
                     match action {
                         Action::Pause => watcher.playing = false,
@@ -178,8 +159,7 @@ impl Cache for Density {
         // What was needed at the playhead has been read.
         if event.kind.is_position() {
             let position = (u64::from(event.piece) + 1) * self.films.piece_len(event.storage);
-            if let Some((watcher, _)) = self.watchers[event.storage as usize].get_mut(&event.viewer)
-            {
+            if let Some(watcher) = self.watchers[event.storage as usize].get_mut(&event.viewer) {
                 watcher.position = position;
                 watcher.moved = self.films.now();
             }
