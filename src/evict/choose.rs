@@ -109,7 +109,8 @@ impl<R: Reclaim> Search<'_, R> {
                 }
             }
         }
-        let resident = shared.resident.get();
+        // An eviction may be counted just before the publication that it undoes.
+        let resident = (shared.resident.get() as i64).max(0) as u64;
         if resident == 0 {
             return;
         }
@@ -173,7 +174,7 @@ impl<R: Reclaim> Search<'_, R> {
         entries: impl Iterator<Item = Entry>,
         ranked: &mut Vec<(Rank, Entry)>,
     ) {
-        let view = film.protections.view(&film.layout(), self.now);
+        let view = film.protections.view(&film.layout.load(), self.now);
         let mut version = None;
         for entry in entries {
             // A seat is taken before its piece comes, and given back after it went.
@@ -206,7 +207,7 @@ impl<R: Reclaim> Search<'_, R> {
     /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
     /// looked at under one of its own.
     fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
-        let view = film.protections.view(&film.layout(), self.now);
+        let view = film.protections.view(&film.layout.load(), self.now);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.

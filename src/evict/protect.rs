@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::layout::Layout;
-use crate::sync::{ArcSwap, Counter};
+use crate::sync::{ArcSwap, Counter, Guard};
 
 /// Bytes a second that are assumed where a window is given in time and no bitrate is known.
 pub const ASSUMED_BITRATE: u64 = 1 << 20;
@@ -225,8 +225,8 @@ impl Protections {
         });
         View {
             windows: windows.collect(),
-            reserved: self.reserved.load_full(),
-            lookbehind: self.lookbehind.load_full(),
+            reserved: self.reserved.load(),
+            lookbehind: self.lookbehind.load(),
             known: layout.pieces(),
         }
     }
@@ -242,8 +242,8 @@ struct Window {
 /// What is protected in one storage, at one moment.
 pub(crate) struct View {
     windows: Vec<Window>,
-    reserved: Arc<Vec<Range<u32>>>,
-    lookbehind: Arc<Vec<u32>>,
+    reserved: Guard<Arc<Vec<Range<u32>>>>,
+    lookbehind: Guard<Arc<Vec<u32>>>,
     known: Range<u32>,
 }
 
