@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::memory::budget::rounded;
 use crate::memory::piece::PieceRef;
 use crate::memory::{Memory, Purpose, Refused};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Canary, Counter, Ordering};
 
 /// Seats that a cache has from the start; they are part of it, and not counted by the budget.
 const FIRST: u32 = if cfg!(loom) {
@@ -61,15 +61,22 @@ impl Entry {
     }
 }
 
-#[derive(Default)]
 struct Seat {
     /// An entry, or in the lower half the next free seat, plus one.
     who: AtomicU64,
     /// Where the piece is, for the processor alone: see [`fetch_early`].
     address: Counter,
+    canary: Canary,
 }
 
+// SAFETY: atomics; and a canary, which loom checks.
+unsafe impl Sync for Seat {}
+
 impl Seat {
+    fn free() -> Self {
+        Self { who: AtomicU64::new(0), address: Counter::default(), canary: Canary::new() }
+    }
+
     fn sit(&self, entry: Entry, piece: PieceRef) {
         self.who.store(entry.packed(), Ordering::Relaxed);
         self.address.set(piece.as_ptr().addr() as u64);
@@ -95,7 +102,7 @@ impl Roster {
             memory: Arc::clone(memory),
             used: AtomicU32::new(0),
             free: AtomicU64::new(0),
-            first: (0..FIRST).map(|_| Seat::default()).collect(),
+            first: (0..FIRST).map(|_| Seat::free()).collect(),
             segments: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             drawn: Counter::default(),
         }
@@ -193,7 +200,9 @@ impl Roster {
         // Acquire: pairs with the Release in `grow`. Model: `seats`, a new segment.
         let seats = NonNull::new(self.segments.get(slot)?.load(Ordering::Acquire))?;
         // SAFETY: a segment has that many seats, and stays until the roster is dropped.
-        Some(unsafe { seats.add(place).as_ref() })
+        let seat = unsafe { seats.add(place).as_ref() };
+        seat.canary.sing();
+        Some(seat)
     }
 
     /// What a taken seat says; its piece is about to be looked at.
@@ -283,7 +292,7 @@ fn layout_of(segment: usize) -> Layout {
 
 /// Free seats; `None` if the allocator refuses.
 fn allocate(len: usize, layout: Layout) -> Option<NonNull<Seat>> {
-    if !cfg!(any(loom, shuttle, counted)) {
+    if !cfg!(any(loom, shuttle, asan, tsan)) {
         // Zeros are free seats, and the system has large ones ready.
         // SAFETY: the size is not zero.
         return NonNull::new(unsafe { alloc_zeroed(layout) }.cast());
@@ -292,7 +301,10 @@ fn allocate(len: usize, layout: Layout) -> Option<NonNull<Seat>> {
     let seats = NonNull::<Seat>::new(unsafe { alloc(layout) }.cast())?;
     for place in 0..len {
         // SAFETY: within what was just allocated.
-        unsafe { seats.add(place).write(Seat::default()) };
+        unsafe {
+            seats.add(place).write(Seat::free());
+            seats.add(place).as_ref().canary.rise();
+        }
     }
     Some(seats)
 }
