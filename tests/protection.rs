@@ -286,7 +286,9 @@ impl Policy for Asked {
 impl Asked {
     fn cache(&self) -> Cache {
         let evictions = Arc::clone(&self.evictions);
-        let count = move |_: &Eviction| drop(evictions.fetch_add(1, Ordering::Relaxed));
+        let count = move |_: &Eviction| {
+            evictions.fetch_add(1, Ordering::Relaxed);
+        };
         built(Cache::builder().policy(self.clone()).observer(count), MIB)
     }
 
