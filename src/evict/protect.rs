@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::layout::Layout;
@@ -178,12 +178,32 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// What protects pieces of one storage.
-#[derive(Default)]
 pub(crate) struct Protections {
     pub(crate) playheads: ArcSwap<Vec<Arc<Playhead>>>,
     reserved: ArcSwap<Vec<Range<u32>>>,
     /// Sorted, without duplicates.
     lookbehind: ArcSwap<Vec<u32>>,
+}
+
+/// The lists of films that nothing protects: the same for all, for an eviction looks at dozens of
+/// films, and finds these in its cache.
+#[derive(Default)]
+struct Nothing {
+    playheads: Arc<Vec<Arc<Playhead>>>,
+    reserved: Arc<Vec<Range<u32>>>,
+    lookbehind: Arc<Vec<u32>>,
+}
+
+static NOTHING: LazyLock<Nothing> = LazyLock::new(Nothing::default);
+
+impl Default for Protections {
+    fn default() -> Self {
+        Self {
+            playheads: ArcSwap::new(Arc::clone(&NOTHING.playheads)),
+            reserved: ArcSwap::new(Arc::clone(&NOTHING.reserved)),
+            lookbehind: ArcSwap::new(Arc::clone(&NOTHING.lookbehind)),
+        }
+    }
 }
 
 impl Protections {
