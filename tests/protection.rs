@@ -381,6 +381,30 @@ fn runners_up_are_looked_at_again() {
 }
 
 #[test]
+fn what_a_look_at_all_has_found_is_not_looked_for_again() {
+    let asked = Asked::default();
+    let cache = asked.cache();
+    let film = film(&cache, 4000, KIB);
+    fill(&film, 0..800);
+    // All but a few are protected, so that samples hardly ever find one.
+    let free: Vec<_> = present(&film)[400..412].to_vec();
+    film.reserve(0..free[0]);
+    film.reserve(free[11] + 1..4000);
+    let left = || free.iter().filter(|piece| film.contains(**piece)).count();
+    let mut looks_at_all = 0;
+    for piece in 1000.. {
+        let before = left();
+        let (looks, evictions) = asked.by(&film, piece);
+        looks_at_all += usize::from(looks.len() > (SAMPLE + SHORTLIST) * evictions);
+        assert_eq!(left(), before.saturating_sub(evictions), "those go first");
+        if left() == 0 {
+            break;
+        }
+    }
+    assert_eq!(looks_at_all, 1);
+}
+
+#[test]
 fn a_look_at_all_leaves_the_marks_alone() {
     let (_cache, film, insert) = small_pieces();
     film.reserve(0..1000);
