@@ -1,11 +1,11 @@
 //! Who is there: a seat for each published piece, so that an eviction draws its sample from all
 //! resident pieces alike, at a cost that knows nothing of how many films and pieces there are.
 //!
-//! A seat is one word, in essence. Taken, it names a film's slot in the directory and a piece; free, the seat
-//! that was given back before it: a stack (Treiber 1986) whose head counts what is given back, so
-//! that a seat which comes back to the top meanwhile is not taken for the same (ABA; after 2^32 of
-//! them just then it would be, and a seat be had twice, or lost). Seats are in segments, each as
-//! long as all before it, which stay where they are.
+//! A seat is one word, in essence. Taken, it names a film's slot in the directory and a piece; free,
+//! the seat that was given back before it: a stack (Treiber 1986) whose head counts what is given
+//! back, so that a seat which comes back to the top meanwhile is not taken for the same (ABA; after
+//! 2^32 of them just then it would be, and a seat be had twice, or lost). Seats are in segments, each
+//! as long as all before it, which stay where they are.
 //!
 //! All of it are hints: no memory is reached through a seat. A piece has its seat from before it is
 //! seen until after it is gone, so that a sample may find a piece that is not there, or one twice;
@@ -33,7 +33,7 @@ const FIRST: u32 = if cfg!(loom) {
     512
 };
 /// Segments beside those: all together there are nearly 2^32 seats, more than the largest budget has
-/// room for pieces.
+/// room for pieces. (A piece beyond would have none.)
 const SEGMENTS: usize = if cfg!(any(loom, shuttle)) { 4 } else { 22 };
 /// Seats that a sample looks at, at most: enough while one of 16 is taken.
 const TRIES: u32 = 1024;
