@@ -46,8 +46,8 @@
 //!    the budget binds new reservations at once; evictions alone, which need the nodes of a new
 //!    version before they free those of the old one, may still use what was kept for them, never
 //!    above what bound before, and follow what is resident down to the new limit. Not counted is
-//!    what a user's own objects take: films (a KiB each), handles, readers (a line of lanes each),
-//!    players, waits; nor what allocator and system add, the rest of
+//!    what a user's own objects take: caches (10 KiB each, with the first 512 seats of their
+//!    roster), films (a KiB each), handles, readers (a line of lanes each), players, waits; nor what allocator and system add, the rest of
 //!    [huge pages](CacheBuilder::huge_pages) included.
 //! 2. Protection is an order of preference, never a veto. Pinned pieces go last, for they free
 //!    nothing. The first block of a piece reserves the whole piece; assemblies together take at
@@ -74,7 +74,8 @@
 //! # Locks
 //!
 //! Reading, publishing and evicting take none, and a thread that is parked anywhere in them stops
-//! nobody. It keeps some of the budget: a buffer and the nodes of a version that are on their way,
+//! nobody: nor do those hints that evictions share, the seats of the roster, the runners-up of the
+//! last sample, and the marks of films where something waits, which are words of their own. It keeps some of the budget: a buffer and the nodes of a version that are on their way,
 //! the version that it looks into and a leaf of it, and the piece that it looks at (those of its
 //! range in the leaf, in [`Storage::evict`]). Parked in a pass, it stops reclaiming in that storage.
 //! Who finds no room for its sake is told so, as for a stalled snapshot's.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use crate::States;
 use crate::evict::Need;
-use crate::memory::piece::size_for;
+use crate::evict::roster::{Entry, Roster};
+use crate::memory::piece::{PieceRef, size_for};
 use crate::memory::{Memory, Purpose, State};
 pub use crate::read::held::Held;
 use crate::retire::batches::{Batches, Flag};
@@ -333,6 +334,78 @@ impl Places {
 
     pub fn put(&self, place: usize) {
         self.0.put(place);
+    }
+}
+
+/// The roster, of seats for pieces of one film.
+pub struct Seats {
+    roster: Roster,
+    memory: Arc<Memory>,
+}
+
+impl Seats {
+    pub fn new() -> Self {
+        let memory = Memory::new(1 << 20, false);
+        Self { roster: Roster::new(&memory), memory }
+    }
+
+    pub fn take(&self, piece: u32) -> Option<u32> {
+        // Nobody follows it.
+        let nowhere = PieceRef::from_ptr(std::ptr::dangling_mut()).expect("not null");
+        self.roster.take(Entry { film: 0, piece }, nowhere)
+    }
+
+    pub fn give_back(&self, seat: u32) {
+        self.roster.give_back(seat);
+    }
+
+    pub fn grow(&self) {
+        self.roster.grow().expect("room for seats");
+    }
+
+    /// The pieces that a sample finds.
+    pub fn sample(&self) -> Vec<u32> {
+        let mut words = Vec::new();
+        self.roster.sample(64, 64, &mut words);
+        words.into_iter().filter_map(|word| Some(Entry::unpacked(word)?.piece)).collect()
+    }
+
+    /// Bytes that are counted for seats.
+    pub fn bytes(&self) -> u64 {
+        self.memory.budget.resident()
+    }
+}
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Marks of films.
+pub struct Marks(crate::marks::Marks);
+
+impl Marks {
+    pub fn new() -> Self {
+        Self(crate::marks::Marks::new())
+    }
+
+    pub fn mark(&self, slot: usize) {
+        self.0.mark(slot);
+    }
+
+    pub fn marked(&self) -> Vec<usize> {
+        self.0.marked().collect()
+    }
+
+    pub fn unless(&self, slot: usize, reason: impl Fn() -> bool) {
+        self.0.unless(slot, reason);
+    }
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use crate::cache::{Cache, SPARE_VERSIONS};
+use crate::evict::roster::{self, Entry};
 use crate::film::Film;
 use crate::ingest::assembly::Assembly;
 use crate::memory::State;
@@ -62,6 +63,9 @@ struct Count {
     /// Each buffer that was found, and in which state.
     buffers: HashMap<usize, State>,
     kept: u64,
+    /// Who sits where in the roster, but for the pieces that were found.
+    seats: HashMap<u32, Entry>,
+    resident: u64,
 }
 
 impl Count {
@@ -95,7 +99,9 @@ impl<R: Reclaim> Cache<R> {
     #[doc(hidden)]
     pub fn validate(&self) -> Result<(), String> {
         let shared = self.shared();
-        let mut count = Count::default();
+        let (seats, bytes) = shared.roster.audit()?;
+        let mut count = Count { seats, ..Count::default() };
+        count.add(State::Table, bytes);
         let films: Vec<_> = lock(&shared.films).iter().filter_map(Weak::upgrade).collect();
         check!(shared.calls.load(Ordering::Relaxed) == 0, "a call is under way");
         shared.validate_directory(&films)?;
@@ -103,6 +109,7 @@ impl<R: Reclaim> Cache<R> {
         for film in &films {
             half += film.validate(&mut count).map_err(|why| format!("film {}: {why}", film.id))?;
         }
+        shared.validate_marks(&films, &count)?;
         shared.validate_memory(&mut count)?;
         let counted = shared.memory.budget.assemblies();
         check!(half == counted, "assemblies take {half} of the half, {counted} are counted");
@@ -161,6 +168,25 @@ impl<R: Reclaim> Shared<R> {
         let (expected, headroom) =
             (SPARE_VERSIONS * largest.unwrap_or(0), self.memory.budget.headroom());
         check!(rounded(expected) as u64 == headroom, "the headroom is {headroom}, not {expected}");
+        Ok(())
+    }
+
+    /// Whether evictions and passes find what there is.
+    fn validate_marks(&self, films: &[Arc<Film<R>>], count: &Count) -> Result<(), String> {
+        check!(count.seats.is_empty(), "seats of pieces that are not there: {:?}", count.seats);
+        let (resident, counted) = (count.resident, self.resident.get());
+        check!(resident == counted, "{resident} pieces are resident, {counted} are counted");
+        let directory = self.directory.load();
+        for film in directory.films() {
+            let slot = film.id.index as usize;
+            let waits = film.table.has_limbo() || film.removed();
+            check!(!waits || self.limbo.has(slot), "no pass will come to film {}", film.id);
+            let open = film.assemblies.count() > 0;
+            check!(!open || self.arriving.has(slot), "none of film {} will expire", film.id);
+        }
+        let (lingering, counted) =
+            (films.iter().filter(|film| film.lingers()).count() as u64, self.lingering.get());
+        check!(lingering == counted, "{lingering} films linger, {counted} are counted");
         Ok(())
     }
 
@@ -238,6 +264,11 @@ impl<R: Reclaim> Film<R> {
             count.buffer(piece, State::Published)?;
             // SAFETY: published, so alive.
             let header = unsafe { piece.header() };
+            if header.seat() != roster::NONE {
+                let entry = Entry { film: self.id.index, piece: header.index() };
+                let seated = count.seats.remove(&header.seat());
+                check!(seated == Some(entry), "{entry:?} has the seat of {seated:?}");
+            }
             (bytes, pieces) = (bytes + header.size() as u64, pieces + 1);
             let (index, len) = (header.index(), header.len());
             // A segment that fell out of the window may wait for room for its eviction.
@@ -250,6 +281,7 @@ impl<R: Reclaim> Film<R> {
         }
         count.kept += audit.kept;
         count.add(State::Table, audit.nodes + rounded(layout.heap_bytes()) as u64);
+        count.resident += pieces;
         let (present, published) = (self.present.get(), self.published.get());
         check!(present == pieces, "{pieces} pieces are present, {present} are counted");
         check!(published == bytes, "{bytes} bytes are published, {published} are counted");

@@ -93,6 +93,27 @@ fn many_small_pieces_make_room_for_a_large_one<R: Reclaim>() {
 }
 
 #[test]
+fn of_thousands_of_small_pieces_all_but_what_fits_go_when_the_budget_falls() {
+    let cache = cache::<Interval>(2 * MIB);
+    let films: Vec<_> = (0..50).map(|_| film(&cache, 100, 100)).collect();
+    films.iter().for_each(|film| fill(film, 0..100));
+    assert_eq!(cache.stats().evictions, 0);
+    let tables = cache.stats().states.table;
+    // Most seats that evictions draw from are free in the end.
+    let budget = tables + 32 * KIB as u64;
+    cache.set_budget(budget).unwrap();
+    cache.shrink(PATIENCE).unwrap();
+    let left: usize = films.iter().map(|film| present(film).len()).sum();
+    let stats = cache.stats();
+    assert!(stats.resident <= budget && (50..200).contains(&left), "{left}: {stats:?}");
+    assert_eq!(stats.evictions, 5000 - left as u64);
+    // And those are used again.
+    films.iter().for_each(|film| film.evict(0..100).map(drop).unwrap());
+    films.iter().for_each(|film| fill(film, 0..2));
+    assert_eq!(films.iter().map(|film| present(film).len()).sum::<usize>(), 100);
+}
+
+#[test]
 fn who_waits_unpublishes_what_is_pinned_but_no_more_than_it_needs() {
     let (cache, _clock) = timed_cache::<Interval>(MIB);
     let film = film(&cache, 100, LEN);

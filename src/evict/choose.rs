@@ -61,6 +61,16 @@ struct Rank {
     worth: f64,
 }
 
+impl Rank {
+    /// Neither protected nor futile.
+    fn is_good(&self) -> bool {
+        !self.futile && self.protection == Protection::None
+    }
+}
+
+/// A candidate, and what was found.
+type Ranked = (Rank, Entry);
+
 /// A search for a victim.
 struct Search<'a, R: Reclaim> {
     shared: &'a Shared<R>,
@@ -93,9 +103,9 @@ impl<R: Reclaim> Shared<R> {
 impl<R: Reclaim> Search<'_, R> {
     fn in_film(&mut self, film: &Arc<Film<R>>) {
         if film.present() > 0 {
-            self.walk(film, SAMPLE);
+            self.walk(film, SAMPLE, &mut Vec::new());
             if film.present() as usize > SAMPLE && !self.found_good() {
-                self.walk(film, usize::MAX);
+                self.walk(film, usize::MAX, &mut Vec::new());
             }
         }
     }
@@ -104,13 +114,14 @@ impl<R: Reclaim> Search<'_, R> {
         let shared = self.shared;
         if shared.lingering.get() > 0 {
             for film in directory.films().filter(|film| film.removed() && film.present() > 0) {
-                self.walk(film, SAMPLE);
+                self.walk(film, SAMPLE, &mut Vec::new());
                 if self.found_good() {
                     return;
                 }
             }
         }
-        let resident = shared.resident.get();
+        // An eviction may be counted just before the publication that it undoes.
+        let resident = (shared.resident.get() as i64).max(0) as u64;
         if resident == 0 {
             return;
         }
@@ -118,15 +129,18 @@ impl<R: Reclaim> Search<'_, R> {
         if found as u64 >= resident || self.found_good() {
             return;
         }
+        let mut good = Vec::with_capacity(2 * shortlist::LEN);
         for film in directory.films().filter(|film| film.present() > 0) {
-            self.walk(film, usize::MAX);
+            self.walk(film, usize::MAX, &mut good);
+        }
+        // Few are: the next eviction should not have to look for them.
+        if !good.is_empty() {
+            self.remember(good);
         }
     }
 
-    /// Whether something was found that is neither protected nor futile.
     fn found_good(&self) -> bool {
-        let good = |v: &Victim<R>| !v.rank.futile && v.rank.protection == Protection::None;
-        self.best.as_ref().is_some_and(good)
+        self.best.as_ref().is_some_and(|victim| victim.rank.is_good())
     }
 
     /// Looks at a sample and at the runners-up of the last one; how many were there.
@@ -172,9 +186,9 @@ impl<R: Reclaim> Search<'_, R> {
         lane: &Lane<R>,
         film: &Arc<Film<R>>,
         entries: impl Iterator<Item = Entry>,
-        ranked: &mut Vec<(Rank, Entry)>,
+        ranked: &mut Vec<Ranked>,
     ) {
-        let view = film.protections.view(&film.layout(), self.now);
+        let view = film.protections.view(&film.layout.load(), self.now);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
         let found: Vec<_> = entries.filter_map(see).collect();
@@ -191,24 +205,20 @@ impl<R: Reclaim> Search<'_, R> {
     }
 
     /// Keeps the lowest of these ranks for the next eviction, but for the victim's.
-    fn remember(&self, mut ranked: Vec<(Rank, Entry)>) {
+    fn remember(&self, mut ranked: Vec<Ranked>) {
         let victim = self.best.as_ref().map(|v| Entry { film: v.film.id.index, piece: v.piece });
         ranked.retain(|(rank, entry)| !rank.futile && Some(*entry) != victim);
-        if ranked.len() > shortlist::LEN {
-            // Worths are numbers, and so are in order.
-            let order = |a: &Rank, b: &Rank| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
-            ranked.select_nth_unstable_by(shortlist::LEN, |a, b| order(&a.0, &b.0));
-            ranked.truncate(shortlist::LEN);
-        }
+        lowest(&mut ranked);
         self.shared.shortlist.set(ranked.into_iter().map(|(_, entry)| entry.packed()));
     }
 
-    /// Looks at up to `count` pieces of one film, from its hand on.
+    /// Looks at up to `count` pieces of one film, from its hand on; and notes, if that is all of
+    /// them, some of the lowest ranks that are good.
     ///
     /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
     /// looked at under one of its own.
-    fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
-        let view = film.protections.view(&film.layout(), self.now);
+    fn walk(&mut self, film: &Arc<Film<R>>, count: usize, good: &mut Vec<Ranked>) {
+        let view = film.protections.view(&film.layout.load(), self.now);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -219,7 +229,7 @@ impl<R: Reclaim> Search<'_, R> {
         // The hand's own leaf comes twice: from the hand on, and at the end what lies before it.
         let after = (middle..leaves.end).map(|leaf| (leaf, Span { first: hand, last: u32::MAX }));
         let around = (leaves.start..leaves.end.min(middle + 1)).map(|leaf| (leaf, before));
-        let mut left = count;
+        let (mut left, all) = (count, count == usize::MAX);
         film.table.domain.with_lane(|lane| {
             let mut numbers = Vec::with_capacity(count.min(SAMPLE));
             for (leaf, part) in after.chain(around) {
@@ -233,9 +243,19 @@ impl<R: Reclaim> Search<'_, R> {
                 let mut found = Vec::with_capacity(numbers.len());
                 for &piece in &numbers {
                     film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);
-                    found.extend(film.see(lane, piece, count != usize::MAX).map(|s| (piece, s)));
+                    found.extend(film.see(lane, piece, !all).map(|seen| (piece, seen)));
                 }
-                self.consider(film, &view, &found);
+                let ranks = self.consider(film, &view, &found);
+                if all {
+                    for (rank, (piece, _)) in ranks.into_iter().zip(&found) {
+                        if rank.is_good() {
+                            if good.len() == 2 * shortlist::LEN {
+                                lowest(good);
+                            }
+                            good.push((rank, Entry { film: film.id.index, piece: *piece }));
+                        }
+                    }
+                }
                 left -= numbers.len();
                 if left == 0 {
                     break;
@@ -285,6 +305,16 @@ impl<R: Reclaim> Search<'_, R> {
             Rank { futile, protection, worth }
         };
         found.iter().zip(worths).map(rank).collect()
+    }
+}
+
+/// Keeps the lowest ranks, as many as are remembered.
+fn lowest(ranked: &mut Vec<Ranked>) {
+    if ranked.len() > shortlist::LEN {
+        // Worths are numbers, and so are in order.
+        let order = |a: &Rank, b: &Rank| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
+        ranked.select_nth_unstable_by(shortlist::LEN, |a, b| order(&a.0, &b.0));
+        ranked.truncate(shortlist::LEN);
     }
 }
 

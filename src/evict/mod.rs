@@ -109,14 +109,14 @@ impl<R: Reclaim> Shared<R> {
 
     /// A seat for a piece that is about to be published; makes room for more seats if all are taken.
     /// A piece that gets none is published without one.
-    pub(crate) fn seat(&self, entry: Entry) -> u32 {
+    pub(crate) fn seat(&self, entry: Entry, piece: PieceRef) -> u32 {
         let more = || {
             let bytes = self.roster.growth();
             let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
             self.obtain(&need, || self.roster.grow()).ok()?;
-            self.roster.take(entry)
+            self.roster.take(entry, piece)
         };
-        self.roster.take(entry).or_else(more).unwrap_or(roster::NONE)
+        self.roster.take(entry, piece).or_else(more).unwrap_or(roster::NONE)
     }
 
     /// The error that says why there is no memory.

@@ -8,13 +8,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::policy::{Scene, Watcher};
 use crate::id::StorageId;
 use crate::layout::Layout;
-use crate::sync::{ArcSwap, AtomicBool, Counter, Ordering};
+use crate::sync::{ArcSwap, AtomicBool, Counter, Guard, Ordering};
 
 /// Bytes a second that are assumed where a window is given in time and no bitrate is known.
 pub const ASSUMED_BITRATE: u64 = 1 << 20;
@@ -214,7 +214,6 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// What protects pieces of one storage.
-#[derive(Default)]
 pub(crate) struct Protections {
     pub(crate) playheads: ArcSwap<Vec<Arc<Playhead>>>,
     reserved: ArcSwap<Vec<Range<u32>>>,
@@ -222,6 +221,28 @@ pub(crate) struct Protections {
     lookbehind: ArcSwap<Vec<u32>>,
     /// Bytes a second as its players said last; 0 if none did.
     bitrate: Counter,
+}
+
+/// The lists of films that nothing protects: the same for all, for an eviction looks at dozens of
+/// films, and finds these in its cache.
+#[derive(Default)]
+struct Nothing {
+    playheads: Arc<Vec<Arc<Playhead>>>,
+    reserved: Arc<Vec<Range<u32>>>,
+    lookbehind: Arc<Vec<u32>>,
+}
+
+static NOTHING: LazyLock<Nothing> = LazyLock::new(Nothing::default);
+
+impl Default for Protections {
+    fn default() -> Self {
+        Self {
+            playheads: ArcSwap::new(Arc::clone(&NOTHING.playheads)),
+            reserved: ArcSwap::new(Arc::clone(&NOTHING.reserved)),
+            lookbehind: ArcSwap::new(Arc::clone(&NOTHING.lookbehind)),
+            bitrate: Counter::default(),
+        }
+    }
 }
 
 impl Protections {
@@ -272,8 +293,8 @@ impl Protections {
         });
         View {
             windows: windows.collect(),
-            reserved: self.reserved.load_full(),
-            lookbehind: self.lookbehind.load_full(),
+            reserved: self.reserved.load(),
+            lookbehind: self.lookbehind.load(),
             known: layout.pieces(),
             watchers,
             now,
@@ -295,8 +316,8 @@ struct Window {
 /// What is protected in one storage, at one moment.
 pub(crate) struct View {
     windows: Vec<Window>,
-    reserved: Arc<Vec<Range<u32>>>,
-    lookbehind: Arc<Vec<u32>>,
+    reserved: Guard<Arc<Vec<Range<u32>>>>,
+    lookbehind: Guard<Arc<Vec<u32>>>,
     known: Range<u32>,
     watchers: Vec<Watcher>,
     now: Duration,

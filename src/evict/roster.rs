@@ -1,11 +1,11 @@
 //! Who is there: a seat for each published piece, so that an eviction draws its sample from all
 //! resident pieces alike, at a cost that knows nothing of how many films and pieces there are.
 //!
-//! A seat is one word. Taken, it names a film's slot in the directory and a piece; free, the seat
-//! that was given back before it: a stack (Treiber 1986) whose head counts what is given back, so
-//! that a seat which comes back to the top meanwhile is not taken for the same (ABA; after 2^32 of
-//! them just then it would be, and a seat be had twice, or lost). Seats are in segments, each as
-//! long as all before it, which stay where they are.
+//! A seat is one word, in essence. Taken, it names a film's slot in the directory and a piece; free,
+//! the seat that was given back before it: a stack (Treiber 1986) whose head counts what is given
+//! back, so that a seat which comes back to the top meanwhile is not taken for the same (ABA; after
+//! 2^32 of them just then it would be, and a seat be had twice, or lost). Seats are in segments, each
+//! as long as all before it, which stay where they are.
 //!
 //! All of it are hints: no memory is reached through a seat. A piece has its seat from before it is
 //! seen until after it is gone, so that a sample may find a piece that is not there, or one twice;
@@ -20,8 +20,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::memory::budget::rounded;
+use crate::memory::piece::PieceRef;
 use crate::memory::{Memory, Purpose, Refused};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Counter, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Canary, Counter, Ordering};
 
 /// Seats that a cache has from the start; they are part of it, and not counted by the budget.
 const FIRST: u32 = if cfg!(loom) {
@@ -32,7 +33,7 @@ const FIRST: u32 = if cfg!(loom) {
     512
 };
 /// Segments beside those: all together there are nearly 2^32 seats, more than the largest budget has
-/// room for pieces.
+/// room for pieces. (A piece beyond would have none.)
 const SEGMENTS: usize = if cfg!(any(loom, shuttle)) { 4 } else { 22 };
 /// Seats that a sample looks at, at most: enough while one of 16 is taken.
 const TRIES: u32 = 1024;
@@ -60,6 +61,28 @@ impl Entry {
     }
 }
 
+struct Seat {
+    /// An entry, or in the lower half the next free seat, plus one.
+    who: AtomicU64,
+    /// Where the piece is, for the processor alone: see [`fetch_early`].
+    address: Counter,
+    canary: Canary,
+}
+
+// SAFETY: atomics; and a canary, which loom checks.
+unsafe impl Sync for Seat {}
+
+impl Seat {
+    fn free() -> Self {
+        Self { who: AtomicU64::new(0), address: Counter::default(), canary: Canary::new() }
+    }
+
+    fn sit(&self, entry: Entry, piece: PieceRef) {
+        self.who.store(entry.packed(), Ordering::Relaxed);
+        self.address.set(piece.as_ptr().addr() as u64);
+    }
+}
+
 pub(crate) struct Roster {
     memory: Arc<Memory>,
     /// Seats that were ever taken; those from here on are free, and not on the stack.
@@ -67,8 +90,8 @@ pub(crate) struct Roster {
     /// In its lower half the free seat on top of the stack, plus one; in the upper one how many were
     /// put there.
     free: AtomicU64,
-    first: Box<[AtomicU64]>,
-    segments: [AtomicPtr<AtomicU64>; SEGMENTS],
+    first: Box<[Seat]>,
+    segments: [AtomicPtr<Seat>; SEGMENTS],
     /// Numbers drawn so far. Hashed they are random enough, and in one thread the same each time.
     drawn: Counter,
 }
@@ -79,7 +102,7 @@ impl Roster {
             memory: Arc::clone(memory),
             used: AtomicU32::new(0),
             free: AtomicU64::new(0),
-            first: (0..FIRST).map(|_| AtomicU64::new(0)).collect(),
+            first: (0..FIRST).map(|_| Seat::free()).collect(),
             segments: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             drawn: Counter::default(),
         }
@@ -88,7 +111,7 @@ impl Roster {
     /// Takes a seat for a piece that is about to be published; `None` if all are taken: see
     /// [`grow`](Self::grow). Lock-free: a step is repeated only because another thread took a seat, or
     /// gave one back.
-    pub(crate) fn take(&self, entry: Entry) -> Option<u32> {
+    pub(crate) fn take(&self, entry: Entry, piece: PieceRef) -> Option<u32> {
         // Acquire, here and below: pairs with the Release in `give_back`, so that what the free seat
         // says is seen. Those who take in between leave that in place: each exchange goes on with
         // the release that it found. Model: `seats`.
@@ -96,12 +119,12 @@ impl Roster {
         while let Some(top) = ((free & LOWER) as u32).checked_sub(1) {
             let seat = self.seat(top)?;
             // If it was taken meanwhile, this is nonsense, and the exchange fails.
-            let next = seat.load(Ordering::Relaxed) & LOWER;
+            let next = seat.who.load(Ordering::Relaxed) & LOWER;
             let without = free & !LOWER | next;
             let relaxed = Ordering::Relaxed;
             match self.free.compare_exchange_weak(free, without, relaxed, Ordering::Acquire) {
                 Ok(_) => {
-                    seat.store(entry.packed(), Ordering::Relaxed);
+                    seat.sit(entry, piece);
                     return Some(top);
                 }
                 Err(now) => free = now,
@@ -113,7 +136,7 @@ impl Roster {
             let relaxed = Ordering::Relaxed;
             match self.used.compare_exchange_weak(used, used + 1, relaxed, relaxed) {
                 Ok(_) => {
-                    seat.store(entry.packed(), Ordering::Relaxed);
+                    seat.sit(entry, piece);
                     return Some(used);
                 }
                 Err(now) => used = now,
@@ -126,7 +149,7 @@ impl Roster {
         let Some(seat) = self.seat(number) else { return };
         let mut free = self.free.load(Ordering::Relaxed);
         loop {
-            seat.store(free & LOWER, Ordering::Relaxed);
+            seat.who.store(free & LOWER, Ordering::Relaxed);
             let with = (free & !LOWER).wrapping_add(1 << 32) | (u64::from(number) + 1);
             // Release: pairs with the Acquire in `take`.
             let relaxed = Ordering::Relaxed;
@@ -140,7 +163,7 @@ impl Roster {
     /// Bytes that the budget counts for the next segment.
     pub(crate) fn growth(&self) -> usize {
         let (segment, _) = place(self.used.load(Ordering::Relaxed));
-        rounded(segment_len(segment) * size_of::<u64>())
+        rounded(segment_len(segment) * size_of::<Seat>())
     }
 
     /// Allocates the segment of the seats to come, unless it is there.
@@ -151,7 +174,7 @@ impl Roster {
             return Ok(());
         };
         let (len, layout) = (segment_len(segment), layout_of(segment));
-        let bytes = rounded(len * size_of::<u64>());
+        let bytes = rounded(len * size_of::<Seat>());
         if !self.memory.reserve_node(bytes, Purpose::Publish) {
             return Err(Refused::Budget);
         }
@@ -171,18 +194,26 @@ impl Roster {
     }
 
     /// The seat of that number, if there is memory for it.
-    fn seat(&self, number: u32) -> Option<&AtomicU64> {
+    fn seat(&self, number: u32) -> Option<&Seat> {
         let (segment, place) = place(number);
         let Some(slot) = segment.checked_sub(1) else { return self.first.get(place) };
         // Acquire: pairs with the Release in `grow`. Model: `seats`, a new segment.
         let seats = NonNull::new(self.segments.get(slot)?.load(Ordering::Acquire))?;
         // SAFETY: a segment has that many seats, and stays until the roster is dropped.
-        Some(unsafe { seats.add(place).as_ref() })
+        let seat = unsafe { seats.add(place).as_ref() };
+        seat.canary.sing();
+        Some(seat)
     }
 
-    /// What a taken seat says.
+    /// What a taken seat says; its piece is about to be looked at.
     fn taken(&self, number: u32) -> Option<u64> {
-        Some(self.seat(number)?.load(Ordering::Relaxed)).filter(|word| word & !LOWER != 0)
+        let seat = self.seat(number)?;
+        let word = seat.who.load(Ordering::Relaxed);
+        if word & !LOWER == 0 {
+            return None;
+        }
+        fetch_early(seat.address.get() as usize);
+        Some(word)
     }
 
     /// Adds up to `count` pieces, of which there are `resident`: all if few seats are in use, or few
@@ -215,6 +246,21 @@ impl Roster {
     }
 }
 
+/// Has the processor fetch a piece's header, if there still is one. An eviction takes as long as it
+/// waits for such lines; and with a fence for each look at a piece, it would wait for one after the
+/// other.
+fn fetch_early(header: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in [0, 64] {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let line = std::ptr::without_provenance(header.wrapping_add(line));
+        // SAFETY: a hint that nothing follows from, whatever is at the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = header;
+}
+
 /// A random number below `end`.
 pub(crate) fn below(number: u64, end: u32) -> u32 {
     (((number >> 32) * u64::from(end)) >> 32) as u32
@@ -240,22 +286,25 @@ fn segment_len(segment: usize) -> usize {
 }
 
 fn layout_of(segment: usize) -> Layout {
-    let layout = Layout::array::<AtomicU64>(segment_len(segment));
+    let layout = Layout::array::<Seat>(segment_len(segment));
     layout.unwrap_or_else(|_| unreachable!("segments are far from the end of the addresses"))
 }
 
 /// Free seats; `None` if the allocator refuses.
-fn allocate(len: usize, layout: Layout) -> Option<NonNull<AtomicU64>> {
-    if !cfg!(any(loom, shuttle, counted)) {
+fn allocate(len: usize, layout: Layout) -> Option<NonNull<Seat>> {
+    if !cfg!(any(loom, shuttle, asan, tsan)) {
         // Zeros are free seats, and the system has large ones ready.
         // SAFETY: the size is not zero.
         return NonNull::new(unsafe { alloc_zeroed(layout) }.cast());
     }
     // SAFETY: the size is not zero.
-    let seats = NonNull::<AtomicU64>::new(unsafe { alloc(layout) }.cast())?;
+    let seats = NonNull::<Seat>::new(unsafe { alloc(layout) }.cast())?;
     for place in 0..len {
         // SAFETY: within what was just allocated.
-        unsafe { seats.add(place).write(AtomicU64::new(0)) };
+        unsafe {
+            seats.add(place).write(Seat::free());
+            seats.add(place).as_ref().canary.rise();
+        }
     }
     Some(seats)
 }
@@ -266,7 +315,7 @@ impl Drop for Roster {
             let Some(seats) = NonNull::new(seats.load(Ordering::Relaxed)) else { continue };
             // SAFETY: allocated by `grow` with this layout; nobody has the roster any more.
             unsafe { dealloc(seats.as_ptr().cast(), layout_of(slot + 1)) };
-            self.memory.release_node(rounded(segment_len(slot + 1) * size_of::<u64>()));
+            self.memory.release_node(rounded(segment_len(slot + 1) * size_of::<Seat>()));
         }
     }
 }
@@ -287,12 +336,12 @@ impl Roster {
             check!(number < used && !taken.contains_key(&number), "seat {number} is not free");
             check!(free < used, "the free seats go round in a circle");
             free += 1;
-            next = self.seat(number).map_or(0, |seat| seat.load(Ordering::Relaxed)) & LOWER;
+            next = self.seat(number).map_or(0, |seat| seat.who.load(Ordering::Relaxed)) & LOWER;
         }
         let all = taken.len() + free as usize;
         check!(all == used as usize, "of {used} seats {all} are taken or free");
         let there = |slot: &usize| !self.segments[*slot].load(Ordering::Relaxed).is_null();
-        let bytes = |slot| rounded(segment_len(slot + 1) * size_of::<u64>()) as u64;
+        let bytes = |slot| rounded(segment_len(slot + 1) * size_of::<Seat>()) as u64;
         Ok((taken, (0..SEGMENTS).filter(there).map(bytes).sum()))
     }
 }
@@ -309,11 +358,18 @@ mod tests {
         Entry { film: piece % 7, piece }
     }
 
+    /// Takes a seat, if one is free.
+    fn try_take(roster: &Roster, piece: u32) -> Option<u32> {
+        // Nobody follows it.
+        let nowhere = PieceRef::from_ptr(std::ptr::dangling_mut())?;
+        roster.take(entry(piece), nowhere)
+    }
+
     /// Takes a seat, with a segment more if one is needed.
     fn take(roster: &Roster, piece: u32) -> u32 {
-        roster.take(entry(piece)).unwrap_or_else(|| {
+        try_take(roster, piece).unwrap_or_else(|| {
             roster.grow().unwrap();
-            roster.take(entry(piece)).unwrap()
+            try_take(roster, piece).unwrap()
         })
     }
 
@@ -338,19 +394,19 @@ mod tests {
 
     #[test]
     fn segments_are_counted_and_refused_by_the_budget() {
-        let bytes = u64::from(FIRST) * 2 * 8;
-        let roster = roster(16 << 10);
+        let bytes = (2 * FIRST as usize * size_of::<Seat>()) as u64;
+        let roster = roster(2 * bytes);
         let memory = Arc::clone(&roster.memory);
-        (0..FIRST).for_each(|piece| assert_eq!(roster.take(entry(piece)), Some(piece)));
+        (0..FIRST).for_each(|piece| assert_eq!(try_take(&roster, piece), Some(piece)));
         assert_eq!(memory.budget.resident(), 0, "the first seats are the cache's own");
-        assert_eq!(roster.take(entry(0)), None);
+        assert_eq!(try_take(&roster, 0), None);
         assert_eq!(roster.growth() as u64, bytes);
         roster.grow().unwrap();
         roster.grow().unwrap();
         assert_eq!(memory.budget.resident(), bytes);
-        (0..2 * FIRST).for_each(|piece| assert!(roster.take(entry(piece)).is_some()));
+        (0..2 * FIRST).for_each(|piece| assert!(try_take(&roster, piece).is_some()));
         assert_eq!(roster.grow(), Err(Refused::Budget));
-        assert_eq!(roster.take(entry(0)), None);
+        assert_eq!(try_take(&roster, 0), None);
         drop(roster);
         assert_eq!(memory.budget.resident(), 0);
     }
@@ -370,6 +426,12 @@ mod tests {
         assert_eq!(place(NONE - FIRST + 1).0, SEGMENTS + 1);
     }
 
+    fn fill(roster: &Roster, pieces: std::ops::Range<u32>) {
+        for piece in pieces {
+            take(roster, piece);
+        }
+    }
+
     fn sample(roster: &Roster, resident: u64) -> Vec<u32> {
         let mut words = Vec::new();
         roster.sample(64, resident, &mut words);
@@ -379,9 +441,9 @@ mod tests {
     #[test]
     fn few_are_sampled_whole_and_many_without_repetition() {
         let roster = roster(1 << 20);
-        (0..40).for_each(|piece| drop(take(&roster, piece)));
+        fill(&roster, 0..40);
         assert_eq!(sample(&roster, 40), Vec::from_iter(0..40));
-        (40..3000).for_each(|piece| drop(take(&roster, piece)));
+        fill(&roster, 40..3000);
         for _ in 0..100 {
             let mut some = sample(&roster, 3000);
             some.sort_unstable();
@@ -400,7 +462,7 @@ mod tests {
         const PIECES: u32 = 2000;
         const ROUNDS: u32 = 4000;
         let roster = roster(1 << 20);
-        (0..2 * PIECES).for_each(|piece| drop(take(&roster, piece)));
+        fill(&roster, 0..2 * PIECES);
         // Every other seat is free.
         (0..PIECES).for_each(|n| roster.give_back(2 * n));
         let mut times = vec![0_u32; 2 * PIECES as usize];

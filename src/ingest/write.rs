@@ -66,7 +66,7 @@ impl<R: Reclaim> Film<R> {
             Err(error) => return Err((error, Some(buffer))),
         };
         let domain = &self.table.domain;
-        let seat = self.shared.seat(Entry { film: self.id.index, piece });
+        let seat = self.shared.seat(Entry { film: self.id.index, piece }, buffer.piece());
         buffer.set_seat(seat);
         // Counted before it is seen, lest its eviction be counted first.
         self.published.add(size);
