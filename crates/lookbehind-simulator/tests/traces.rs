@@ -195,7 +195,7 @@ fn a_wrong_line_is_named() {
     refused(b"", "line 1: the trace ends without a line \"# storage");
     refused(b"\n\nhello\n", "line 3: \"t_seconds");
     refused(&vec![b'x'; 1 << 20], "line 1: longer");
-    refused(&vec![0; 100], "line 1: \"t_seconds");
+    refused(&[0; 100], "line 1: \"t_seconds");
 }
 
 #[test]
