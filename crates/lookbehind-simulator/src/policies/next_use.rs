@@ -38,7 +38,7 @@ impl NextUse {
     pub fn new(capacity: usize, storages: &[Storage]) -> NextUse {
         let films = storages.iter().map(|storage| Film {
             seconds: storage.piece_seconds,
-            kept: (KEPT / storage.piece_seconds).ceil() as u32,
+            kept: (KEPT / storage.piece_seconds) as u32,
             resident: BTreeSet::new(),
             bound: u32::MAX,
         });
