@@ -251,8 +251,8 @@ mod tests {
 
     #[test]
     fn reads_that_hang_do_not_keep_it_from_stopping() {
-        let Command::Serve(args) =
-            Cli::parse_from(["lookbehind", "serve", "--listen", "127.0.0.1:0"]).command;
+        let cli = Cli::parse_from(["lookbehind", "serve", "--listen", "127.0.0.1:0"]);
+        let Command::Serve(args) = cli.command else { panic!("not {:?}", cli.command) };
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().max_blocking_threads(1).build().unwrap();
         let (release, hang) = mpsc::channel::<()>();

@@ -41,7 +41,7 @@ impl Inside {
         let fixed = ["lookbehind", "serve", "--listen", "127.0.0.1:0", "--budget", &budget];
         let film = film.to_str().expect("a path of the test's own");
         let all = fixed.iter().chain(&["--piece-size", "64KiB"]).chain(options).chain([&film]);
-        let Command::Serve(args) = Cli::parse_from(all).command;
+        let Command::Serve(args) = Cli::parse_from(all).command else { panic!("it is to serve") };
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let server = runtime.block_on(Server::bind(args)).expect("it starts");
         let (app, address, handle) = (server.app(), server.address(), runtime.handle().clone());

@@ -66,7 +66,7 @@ pub fn measure(
     let mut pass = Pass::new(opt_memory);
     while let Some(event) = events.next_event()? {
         pass.take(&event, &events);
-        if pass.found.events % 4096 == 0 {
+        if pass.found.events.is_multiple_of(4096) {
             progress(events.bytes_read());
         }
     }

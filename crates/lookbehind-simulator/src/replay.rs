@@ -39,7 +39,7 @@ pub fn replay(
     let mut players = Players::new(measure);
     // The first access of a piece misses in every cache, so this is what each of them has fetched.
     let mut fetched = AHashSet::with_capacity(measure.distinct as usize);
-    let (mut count, mut described) = (0, 0);
+    let (mut count, mut described) = (0_u64, 0);
     while let Some(event) = events.next_event()? {
         // Caches count on what was measured.
         if events.storages().len() != described {
@@ -65,7 +65,7 @@ pub fn replay(
                 }
             }
         }
-        if count % 4096 == 0 {
+        if count.is_multiple_of(4096) {
             progress(events.bytes_read());
         }
     }

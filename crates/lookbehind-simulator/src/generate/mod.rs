@@ -2,8 +2,8 @@
 //!
 //! They are synthetic: no public trace that has playheads and seeks was found. Watch times follow
 //! published figures (Yu et al., EuroSys 2006: 37% of sessions under 5 minutes, 53% under 10, about
-//! 70% under 25); popularity is Zipf's; how often viewers do something, and what, are assumptions,
-//! which stand in [`mod@session`].
+//! 70% under 25) where many films are watched; popularity is Zipf's; how often viewers do something, and what, are assumptions,
+//! which stand in `session.rs`.
 
 mod session;
 mod shape;

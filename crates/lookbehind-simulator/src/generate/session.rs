@@ -1,9 +1,10 @@
 //! What one viewer does.
 //!
 //! While playing, something happens after an exponential time: 30% pause (lognormal, median a
-//! minute), 22% go back and 25% forward by steps of 10 and 30 s (how many, geometric), 22% scrub
-//! either way (lognormal, median 3 minutes), 1% go to the start, or of a live stream to its edge.
-//! Assumptions, all of them.
+//! minute), 22% go back and 25% forward by steps of 10 and 30 s (how many, geometric), 22% scrub,
+//! three times forward for each time back (lognormal, median 3 minutes; forward in a live stream:
+//! to its edge), 1% go to the start, or to the live edge. Assumptions, all of them. Who would land
+//! in the piece under the playhead does nothing.
 //!
 //! After an open or a jump the player fills its window by four pieces a second; then it asks for a
 //! piece whenever the playhead enters one, of a live stream as soon as it exists.
@@ -32,6 +33,8 @@ pub(super) struct Session<'a> {
     time: f64,
     /// Of the playhead, in seconds.
     position: f64,
+    /// The piece under it.
+    piece: u32,
     window: u32,
     /// What the player will ask for, and when.
     wanted: Vec<(f64, u32)>,
@@ -49,7 +52,7 @@ impl<'a> Session<'a> {
         events: &'a mut Vec<Event>,
     ) -> Session<'a> {
         let (window, wanted) = (shape.window(film), Vec::new());
-        let (time, position, reach) = (0.0, 0.0, 0);
+        let (time, position, piece, reach) = (0.0, 0.0, 0, 0);
         Session {
             shape,
             viewer,
@@ -59,6 +62,7 @@ impl<'a> Session<'a> {
             events,
             time,
             position,
+            piece,
             window,
             wanted,
             reach,
@@ -73,14 +77,15 @@ impl<'a> Session<'a> {
         self.position = self.within(self.position);
         let mut left = self.shape.watch_time(self.random);
         let mut until_action = actions.sample(self.random);
-        self.tell(Kind::Open, self.piece());
+        self.piece = self.piece_at(self.position);
+        self.tell(Kind::Open, self.piece);
         if !self.film.is_live() {
             self.tell(Kind::Probe, 0);
             self.tell(Kind::Probe, self.film.pieces - 1);
         }
         self.jump(self.position);
         loop {
-            let piece = self.piece();
+            let piece = self.piece;
             let border = f64::from(piece + 1) * self.film.piece_seconds;
             let until_border = (border - self.position).max(1e-6);
             let step = until_border.min(until_action).min(left).min(self.shape.end - self.time);
@@ -88,8 +93,8 @@ impl<'a> Session<'a> {
             self.position += step;
             left -= step;
             until_action -= step;
-            self.read_ahead();
             if left <= 0.0 || self.time >= self.shape.end {
+                self.read_ahead();
                 return self.tell(Kind::Close, piece);
             }
             if step == until_border {
@@ -98,7 +103,9 @@ impl<'a> Session<'a> {
                 }
                 self.position = border;
                 self.enter(piece + 1);
+                self.read_ahead();
             } else {
+                self.read_ahead();
                 until_action = actions.sample(self.random);
                 self.act();
             }
@@ -117,19 +124,26 @@ impl<'a> Session<'a> {
             self.position + 30.0 * steps()
         } else if drawn < 0.99 {
             let far = about(180.0, 1.0, self.random);
-            self.position + if self.random.random() { far } else { -far }
+            match (self.random.random_bool(0.75), self.film.is_live()) {
+                (false, _) => self.position - far,
+                (true, false) => self.position + far,
+                (true, true) => self.time,
+            }
         } else if self.film.is_live() {
             self.time
         } else {
             0.0
         };
-        self.jump(position);
+        let position = self.within(position);
+        if self.piece_at(position) != self.piece {
+            self.jump(position);
+        }
     }
 
     fn pause(&mut self) {
-        self.tell(Kind::Pause, self.piece());
+        self.tell(Kind::Pause, self.piece);
         self.time += about(60.0, 1.2, self.random);
-        self.tell(Kind::Resume, self.piece());
+        self.tell(Kind::Resume, self.piece);
         // What the live window has left behind meanwhile is gone.
         let position = self.within(self.position);
         if position > self.position && self.time < self.shape.end {
@@ -139,7 +153,8 @@ impl<'a> Session<'a> {
 
     fn jump(&mut self, position: f64) {
         self.position = self.within(position);
-        let piece = self.piece();
+        let piece = self.piece_at(self.position);
+        self.piece = piece;
         self.tell(Kind::Seek, piece);
         self.reach = piece.saturating_add(self.window).min(self.film.pieces - 1);
         let filling = (piece + 1..=self.reach).zip(1..);
@@ -147,12 +162,12 @@ impl<'a> Session<'a> {
     }
 
     fn enter(&mut self, piece: u32) {
+        self.piece = piece;
         self.tell(Kind::Play, piece);
         let next = piece + self.window;
         if next < self.film.pieces && next > self.reach {
             self.reach = next;
             self.wanted.push((self.time, next));
-            self.read_ahead();
         }
     }
 
@@ -181,8 +196,8 @@ impl<'a> Session<'a> {
     }
 
     /// The piece under the playhead; at a border the later one, whatever the rounding.
-    fn piece(&self) -> u32 {
-        let piece = (self.position / self.film.piece_seconds + 1e-4) as u32;
+    fn piece_at(&self, position: f64) -> u32 {
+        let piece = (position / self.film.piece_seconds + 1e-4) as u32;
         piece.min(self.film.pieces - 1)
     }
 

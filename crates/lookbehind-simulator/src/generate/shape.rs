@@ -1,7 +1,7 @@
 //! What distinguishes the kinds of traffic.
 
 use rand::Rng;
-use rand_distr::{Distribution, LogNormal};
+use rand_distr::{Distribution, Exp, LogNormal};
 
 use super::Kind;
 use crate::trace::Storage;
@@ -63,8 +63,17 @@ impl Shape {
             Kind::Solo => f64::INFINITY,
             Kind::Party if random.random_bool(0.6) => f64::INFINITY,
             Kind::Party => about(500.0, 1.3, random),
-            Kind::Catalogue => about(550.0, 1.6, random),
-            Kind::Live => about(800.0, 1.15, random),
+            Kind::Catalogue => {
+                let minutes = match random.random::<f64>() {
+                    ..0.37 => 0.0..5.0,
+                    ..0.53 => 5.0..10.0,
+                    ..0.70 => 10.0..25.0,
+                    ..0.775 => 25.0..90.0,
+                    _ => return f64::INFINITY,
+                };
+                60.0 * random.random_range(minutes)
+            }
+            Kind::Live => Exp::new(1.0 / 1200.0).expect("it is above 0").sample(random),
         }
     }
 
@@ -87,14 +96,14 @@ impl Shape {
                 0.8 * f64::from(film.pieces) * film.piece_seconds * random.random::<f64>()
             }
             Kind::Catalogue => 0.0,
-            // Most begin near the live edge, some anywhere.
+            // Most begin near the live edge, some up to an hour before, few anywhere.
             Kind::Live => {
-                let lag = if random.random_bool(0.75) {
-                    film.piece_seconds * random.random_range(3.0..8.0)
-                } else {
-                    film.live_window * random.random::<f64>()
-                };
-                time - lag
+                let half = film.live_window / 2.0;
+                time - match random.random::<f64>() {
+                    ..0.73 => film.piece_seconds * random.random_range(3.0..8.0),
+                    ..0.95 => half * random.random::<f64>(),
+                    _ => half * random.random_range(1.0..2.0),
+                }
             }
         }
     }

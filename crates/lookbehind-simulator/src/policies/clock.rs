@@ -36,7 +36,7 @@ impl Cache for Clock {
     fn access(&mut self, event: &Event, players: &Players) -> bool {
         let key = event.key();
         if let Some(place) = self.places.get(&key) {
-            self.ring[*place].1 = true;
+            self.ring[*place].1 |= players.is_use(event);
             return true;
         }
         if self.ring.len() < self.capacity {

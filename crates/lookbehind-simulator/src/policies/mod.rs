@@ -1,9 +1,10 @@
 //! The policies that a trace can be replayed through.
 //!
-//! Each owns what is resident in it and follows its paper, with one rule for all but OPT: what is
-//! inside the window of an open viewer is not evicted unless everything is. The players of these
-//! caches would fetch it again at once, so without the rule every policy that does not know of
-//! playheads only looks worse.
+//! Each owns what is resident in it and follows its paper, with two rules that suit players. For
+//! all but OPT: what is inside the window of an open viewer is not evicted unless everything is,
+//! for its player would fetch it again at once. For those that count uses: that a piece is read
+//! ahead and then played is one use ([`Players::is_use`]). Without the rules these policies only
+//! look worse.
 
 mod clock;
 mod density;
@@ -17,6 +18,9 @@ mod s3_fifo;
 mod sieve;
 mod sketch;
 mod w_tinylfu;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;

@@ -38,7 +38,7 @@ impl NextUse {
     pub fn new(capacity: usize, storages: &[Storage]) -> NextUse {
         let films = storages.iter().map(|storage| Film {
             seconds: storage.piece_seconds,
-            kept: (KEPT / storage.piece_seconds).ceil() as u32,
+            kept: (KEPT / storage.piece_seconds) as u32,
             resident: BTreeSet::new(),
             bound: u32::MAX,
         });
@@ -69,14 +69,14 @@ impl NextUse {
         film.bound = bound;
     }
 
-    /// The piece that a playhead reaches last. With `soft`, none that is in a window or kept
-    /// behind a playhead.
-    fn furthest(&self, players: &Players, soft: bool) -> Option<Key> {
+    /// The piece that a playhead reaches last, with or without those in windows and those kept
+    /// behind playheads.
+    fn furthest(&self, players: &Players, spare_windows: bool, spare_kept: bool) -> Option<Key> {
         let mut found: Option<(f64, Key)> = None;
         for storage in players.watched() {
             let film = &self.films[storage as usize];
-            let window = if soft { players.window(storage) } else { 0 };
-            let kept = if soft { film.kept } else { 0 };
+            let window = if spare_windows { players.window(storage) } else { 0 };
+            let kept = if spare_kept { film.kept } else { 0 };
             // From one playhead to the next, the last piece is the furthest.
             let mut end = u32::MAX;
             for position in players.positions(storage).rev() {
@@ -94,12 +94,25 @@ impl NextUse {
         found.map(|(_, key)| key)
     }
 
-    fn evict(&mut self, players: &Players) {
-        let victim = match self.passed.first() {
-            Some((_, key)) => Some(*key),
-            None => self.furthest(players, true).or_else(|| self.furthest(players, false)),
+    /// Of what lies just behind the last playheads, the least recently used.
+    fn just_passed(&self, players: &Players) -> Option<Key> {
+        let last = |storage: u32| {
+            let film = &self.films[storage as usize];
+            let position = players.positions(storage).next()?;
+            let piece = *film.resident.range(film.bound.min(position)..position).next()?;
+            Some(Key { storage, piece })
         };
-        // What is left are playheads' own pieces, and what lies just behind the last ones.
+        players.watched().filter_map(last).min_by_key(|key| self.used[key])
+    }
+
+    fn evict(&mut self, players: &Players) {
+        let passed = self.passed.first().map(|(_, key)| *key);
+        let victim = passed
+            .or_else(|| self.furthest(players, true, true))
+            .or_else(|| self.just_passed(players))
+            .or_else(|| self.furthest(players, true, false))
+            .or_else(|| self.furthest(players, false, false));
+        // What is left are pieces at playheads.
         let Some(key) = victim.or_else(|| self.used.iter().min_by_key(|e| e.1).map(|e| *e.0))
         else {
             return;

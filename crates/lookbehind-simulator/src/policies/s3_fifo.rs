@@ -44,11 +44,9 @@ impl S3Fifo {
 
     fn evict(&mut self, players: &Players) {
         let small_first = self.small.len() >= self.small_share || self.main.len() == 0;
-        let done = if small_first {
-            self.evict_small(players) || self.evict_main(players)
-        } else {
-            self.evict_main(players) || self.evict_small(players)
-        };
+        let done = (small_first && self.evict_small(players))
+            || self.evict_main(players)
+            || (!small_first && self.evict_small(players));
         if !done {
             // Everything is protected.
             if let Some(place) = self.small.oldest() {
@@ -59,8 +57,7 @@ impl S3Fifo {
         }
     }
 
-    /// Moves on what was used more than once, evicts the first that was not. What it moves makes
-    /// the small queue shorter: below its share the main one gives instead.
+    /// Moves on what was used more than once, evicts the first that was not.
     fn evict_small(&mut self, players: &Players) -> bool {
         let mut at = self.small.oldest();
         while let Some(place) = at {
@@ -136,7 +133,7 @@ impl Cache for S3Fifo {
                 Where::Small(place) => self.small.value(*place),
                 Where::Main(place) => self.main.value(*place),
             };
-            *used = (*used + 1).min(MOST);
+            *used = (*used + u8::from(players.is_use(event))).min(MOST);
             return true;
         }
         if self.resident.len() >= self.capacity {

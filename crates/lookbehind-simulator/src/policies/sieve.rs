@@ -41,7 +41,7 @@ impl Cache for Sieve {
     fn access(&mut self, event: &Event, players: &Players) -> bool {
         let key = event.key();
         if let Some(place) = self.places.get(&key) {
-            *self.queue.value(*place) = true;
+            *self.queue.value(*place) |= players.is_use(event);
             return true;
         }
         if self.queue.len() >= self.capacity {

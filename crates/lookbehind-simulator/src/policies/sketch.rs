@@ -21,7 +21,8 @@ pub struct Sketch {
 impl Sketch {
     /// For a cache of so many pieces.
     pub fn new(capacity: usize) -> Sketch {
-        let width = capacity.max(16).next_power_of_two();
+        // Wide enough that pieces which share a place are few.
+        let width = capacity.saturating_mul(4).clamp(64, 1 << 28).next_power_of_two();
         Sketch {
             rows: std::array::from_fn(|_| vec![0; width]),
             // With fixed seeds, so that a replay repeats itself.

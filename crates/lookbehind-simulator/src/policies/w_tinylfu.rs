@@ -111,9 +111,14 @@ impl WTinyLfu {
 impl Cache for WTinyLfu {
     fn access(&mut self, event: &Event, players: &Players) -> bool {
         let key = event.key();
-        self.sketch.add(key);
+        let is_use = players.is_use(event);
+        if is_use {
+            self.sketch.add(key);
+        }
         if let Some((part, place)) = self.places.get(&key).copied() {
-            self.use_again(key, part, place);
+            if is_use {
+                self.use_again(key, part, place);
+            }
             return true;
         }
         if self.places.len() >= self.capacity {
