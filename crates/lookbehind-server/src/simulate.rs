@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lookbehind_simulator::budget::{Budget, percent};
 use lookbehind_simulator::find::find_budget;
 use lookbehind_simulator::measure::{Measure, measure};
-use lookbehind_simulator::policies::{Policy, build};
+use lookbehind_simulator::policies::{Policy, Unbuilt, build};
 use lookbehind_simulator::replay::{Run, replay};
 use lookbehind_simulator::report::{Report, Row, csv, found_json, found_text, json, plot, table};
 use lookbehind_simulator::trace::{Error, TraceFile};
@@ -164,9 +164,18 @@ fn compare(
     for budget in &args.budget {
         for &policy in policies {
             let pieces = budget.pieces(&measure);
-            let Some(cache) = build(policy, &measure, pieces, args.seed) else { continue };
-            runs.push(Run::new(cache));
-            rows.push((policy, budget.percent(&measure), pieces));
+            match build(policy, &measure, pieces, args.seed) {
+                Ok(cache) => {
+                    runs.push(Run::new(cache));
+                    rows.push((policy, budget.percent(&measure), pieces));
+                }
+                // Said already.
+                Err(Unbuilt::TooLong) => {}
+                Err(error) => {
+                    bar.clear();
+                    let _ = writeln!(io::stderr(), "lookbehind: {policy}: {error}: left out");
+                }
+            }
         }
     }
     replay(trace, &measure, &mut runs, &mut |bytes| bar.show("replaying", bytes))?;

@@ -77,12 +77,12 @@ impl Films {
             storage,
             viewer: event.viewer,
             action,
-            position: u64::from(event.piece) * len,
-            ahead: u64::from(players.window(storage)) * len,
+            position: u64::from(event.piece).saturating_mul(len),
+            ahead: u64::from(players.window(storage)).saturating_mul(len),
         };
         let before = self.viewers.get(&event.viewer).copied();
         if let Some(seat) = before.filter(|seat| seat.storage != storage) {
-            let position = u64::from(seat.piece) * self.piece_len(seat.storage);
+            let position = u64::from(seat.piece).saturating_mul(self.piece_len(seat.storage));
             moves.push(Move { storage: seat.storage, position, ..step(Action::Close) });
         }
         let before = before.filter(|seat| seat.storage == storage);
@@ -91,7 +91,7 @@ impl Films {
             (Some(_), Kind::Close) => moves.push(step(Action::Close)),
             (None, _) => moves.push(step(Action::Open)),
             (Some(seat), Kind::Seek) if seat.piece != event.piece => {
-                moves.push(step(Action::Seek { from: u64::from(seat.piece) * len }));
+                moves.push(step(Action::Seek { from: u64::from(seat.piece).saturating_mul(len) }));
             }
             (_, Kind::Pause) => moves.push(step(Action::Pause)),
             (_, Kind::Resume) => moves.push(step(Action::Resume)),
@@ -153,6 +153,6 @@ impl Films {
     /// The bytes of those pieces.
     pub(crate) fn bytes(&self, storage: u32) -> Range<u64> {
         let (pieces, len) = (self.pieces(storage), self.piece_len(storage));
-        u64::from(pieces.start) * len..u64::from(pieces.end) * len
+        u64::from(pieces.start).saturating_mul(len)..u64::from(pieces.end).saturating_mul(len)
     }
 }

@@ -51,7 +51,7 @@ pub fn find_budget(
     while low < high || found.is_none() {
         let budgets = spread(low, high);
         let caches = budgets.iter().map(|&pieces| build(policy, measure, pieces, seed));
-        let Some(caches) = caches.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let Ok(caches) = caches.collect::<Result<Vec<_>, _>>() else { return Ok(None) };
         let mut runs: Vec<Run> = caches.into_iter().map(Run::new).collect();
         replay(trace, measure, &mut runs, progress)?;
         for (&pieces, run) in budgets.iter().zip(&runs) {

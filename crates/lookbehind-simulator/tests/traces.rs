@@ -71,6 +71,12 @@ fn scores(trace: &TraceFile, measure: &Measure, caches: &[(Policy, usize)]) -> V
     runs.into_iter().map(|run| run.score).collect()
 }
 
+/// All policies but the library itself, which does not take every trace.
+fn all(pieces: usize) -> Vec<(Policy, usize)> {
+    let policies = Policy::all().filter(|policy| *policy != Policy::Library);
+    policies.map(|policy| (policy, pieces)).collect()
+}
+
 /// Two films; viewer 1 sees the first, goes back, viewer 2 comes in between.
 const SMALL: &str = "\
 # storage,10,20,1000,2,0
@@ -249,7 +255,7 @@ fn no_bytes_make_it_panic() {
         }
         let file = File::new(text.as_bytes());
         let Ok(found) = measure(&file.trace(), 1 << 20, &mut |_| ()) else { continue };
-        scores(&file.trace(), &found, &Policy::ALL.map(|policy| (policy, 8)));
+        scores(&file.trace(), &found, &all(8));
     }
 }
 
@@ -276,11 +282,27 @@ fn opt_on_a_generated_trace_is_what_the_plainest_way_gives() {
     let file = File::new(&text(&made));
     let (trace, found) = (file.trace(), measured(&file.trace()));
     for pieces in [8, 30] {
-        let scores = scores(&trace, &found, &Policy::ALL.map(|policy| (policy, pieces)));
+        let scores = scores(&trace, &found, &all(pieces));
         let misses: Vec<u64> = scores.iter().map(|score| score.misses).collect();
         assert_eq!(misses[0], misses_of_opt(&trace, pieces));
         assert!(misses.iter().all(|others| *others >= misses[0]), "{misses:?}");
         assert!(misses[0] > found.distinct, "there is something to choose");
+    }
+}
+
+#[test]
+fn the_library_misses_what_its_policy_says() {
+    for (kind, load) in [(Kind::Party, 0.3), (Kind::Live, 0.1)] {
+        let made = generate(&Recipe { load, ..Recipe::new(kind, 7) }).unwrap();
+        let file = File::new(&text(&made));
+        let (trace, found) = (file.trace(), measured(&file.trace()));
+        let pieces = found.base as usize / 10;
+        let policies = [Policy::Opt, Policy::Density, Policy::Library, Policy::Lru];
+        let scores = scores(&trace, &found, &policies.map(|policy| (policy, pieces)));
+        let misses: Vec<f64> = scores.iter().map(|score| score.misses as f64).collect();
+        assert!((misses[2] / misses[1] - 1.0).abs() < 0.01, "{misses:?}");
+        // As far as it can be, both know better than what was read last.
+        assert!(misses[1] - misses[0] < 0.6 * (misses[3] - misses[0]), "{misses:?}");
     }
 }
 

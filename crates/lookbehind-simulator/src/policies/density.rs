@@ -80,8 +80,8 @@ impl Density {
         let scene = Scene::new(id, films.now(), film, len, rate, &watchers);
         let scene = if films.is_live(storage) { scene.live() } else { scene };
         let candidate = |key: &Key| {
-            let start = u64::from(key.piece) * len;
-            Candidate::new(id, key.piece, start..start + len)
+            let start = u64::from(key.piece).saturating_mul(len);
+            Candidate::new(id, key.piece, start..start.saturating_add(len))
         };
         let candidates: Vec<_> = pieces.iter().map(candidate).collect();
         self.policy.rank(&scene, &candidates, worths);
@@ -158,7 +158,8 @@ impl Cache for Density {
         }
         // What was needed at the playhead has been read.
         if event.kind.is_position() {
-            let position = (u64::from(event.piece) + 1) * self.films.piece_len(event.storage);
+            let pieces = u64::from(event.piece) + 1;
+            let position = pieces.saturating_mul(self.films.piece_len(event.storage));
             if let Some(watcher) = self.watchers[event.storage as usize].get_mut(&event.viewer) {
                 watcher.position = position;
                 watcher.moved = self.films.now();

@@ -146,16 +146,32 @@ impl FromStr for Policy {
     }
 }
 
-/// An empty cache for this trace; nothing if the policy needs to look ahead and the trace was
-/// measured with too little memory for that. What a policy draws at random follows from `seed`.
+/// A policy has no cache for a trace.
+#[derive(Debug, thiserror::Error)]
+pub enum Unbuilt {
+    /// It looks ahead, and the trace was measured with too little memory for that.
+    #[error("the trace is too long to look ahead in")]
+    TooLong,
+    /// The library does not take the trace's films.
+    #[error("the library does not take it: {0}")]
+    Library(#[from] lookbehind::Error),
+}
+
+/// An empty cache for this trace. What a policy draws at random follows from `seed`.
+///
+/// # Errors
+/// If the policy looks ahead and the trace is too long for that, or if the library refuses the films
+/// that it has.
 pub fn build(
     policy: Policy,
     trace: &Measure,
     capacity: usize,
     seed: u64,
-) -> Option<Box<dyn Cache>> {
-    Some(match policy {
-        Policy::Opt => Box::new(opt::Opt::new(trace.next.clone()?, capacity)),
+) -> Result<Box<dyn Cache>, Unbuilt> {
+    Ok(match policy {
+        Policy::Opt => {
+            Box::new(opt::Opt::new(trace.next.clone().ok_or(Unbuilt::TooLong)?, capacity))
+        }
         Policy::Lru => Box::new(lru::Lru::new(capacity)),
         Policy::LruReserved => Box::new(lru::Lru::reserving(capacity, &trace.storages)),
         Policy::Fifo => Box::new(fifo::Fifo::new(capacity)),
@@ -166,6 +182,6 @@ pub fn build(
         Policy::NextUse => Box::new(next_use::NextUse::new(capacity, &trace.storages)),
         Policy::Density => Box::new(density::Density::new(capacity, trace, seed, None)),
         Policy::Without(term) => Box::new(density::Density::new(capacity, trace, seed, Some(term))),
-        Policy::Library => Box::new(library::Library::new(capacity, trace).ok()?),
+        Policy::Library => Box::new(library::Library::new(capacity, trace)?),
     })
 }

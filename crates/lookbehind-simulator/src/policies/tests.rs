@@ -50,14 +50,15 @@ fn expect(policy: Policy, capacity: usize, pieces: &str, outcome: &str) {
     assert_eq!(Bench::new(policy, capacity, 1, 0).probe(pieces), outcome, "{policy}");
 }
 
-/// All but OPT, which does not heed windows.
+/// Those that heed windows: not OPT, and not the library's own.
 fn common() -> impl Iterator<Item = Policy> {
-    Policy::ALL.into_iter().filter(|policy| *policy != Policy::Opt)
+    let compared = Policy::COMPARED.into_iter().chain([Policy::LruReserved]);
+    compared.filter(|policy| !matches!(policy, Policy::Opt | Policy::Density))
 }
 
 #[test]
 fn names_are_read_back() {
-    for policy in Policy::ALL {
+    for policy in Policy::all() {
         assert_eq!(policy.name().parse::<Policy>().unwrap(), policy);
     }
     assert!("best".parse::<Policy>().is_err());
@@ -270,7 +271,7 @@ fn opt_is_as_good_as_everything_that_can_be_tried() {
 
 #[test]
 fn opt_needs_to_look_ahead() {
-    assert!(build(Policy::Opt, &trace(1, 0), 8, 1).is_none());
+    assert!(matches!(build(Policy::Opt, &trace(1, 0), 8, 1), Err(Unbuilt::TooLong)));
 }
 
 /// The number of the next access to the same piece, for each.
@@ -299,19 +300,24 @@ fn no_policy_beats_opt() {
     let touching = events.iter().filter(|event| event.kind.touches());
     let trace = looking_ahead(&touching.map(|e| (e.storage, e.piece)).collect::<Vec<_>>());
     for capacity in [8, 13, 29] {
-        let hits = Policy::ALL.map(|policy| {
-            let mut cache = build(policy, &trace, capacity, 1).unwrap();
-            let mut players = Players::new(&trace);
-            let mut hits = 0;
-            for event in &events {
-                players.heed(event);
-                cache.tell(event, &players);
-                hits += u32::from(event.kind.touches() && cache.access(event, &players));
-            }
-            hits
-        });
-        for (policy, hits_of_it) in Policy::ALL.iter().zip(hits) {
-            assert!(hits_of_it <= hits[0], "{policy} with {capacity}: {hits:?}");
+        // The library has room for a few more at times, where its tables leave it.
+        let policies: Vec<_> = Policy::all().filter(|p| *p != Policy::Library).collect();
+        let hits: Vec<_> = policies
+            .iter()
+            .map(|&policy| {
+                let mut cache = build(policy, &trace, capacity, 1).unwrap();
+                let mut players = Players::new(&trace);
+                let mut hits = 0;
+                for event in &events {
+                    players.heed(event);
+                    cache.tell(event, &players);
+                    hits += u32::from(event.kind.touches() && cache.access(event, &players));
+                }
+                hits
+            })
+            .collect();
+        for (policy, hits_of_it) in policies.iter().zip(&hits) {
+            assert!(*hits_of_it <= hits[0], "{policy} with {capacity}: {hits:?}");
         }
     }
 }
