@@ -1,5 +1,6 @@
 //! What is in a trace, found in one pass.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
@@ -14,7 +15,8 @@ pub struct Measure {
     pub name: String,
     /// Its storages; events name them by their index here.
     pub storages: Vec<Storage>,
-    /// For each storage, how far ahead of a playhead its players read, in pieces.
+    /// For each storage, how far ahead of a playhead its players read, in pieces: the most that one
+    /// request in a hundred reaches, for one that comes late, after a jump back, says nothing.
     pub windows: Vec<u32>,
     /// How many events there are.
     pub events: u64,
@@ -90,6 +92,8 @@ struct Pass {
     next: Option<Vec<u32>>,
     limit: u64,
     viewers: AHashMap<u64, Viewer>,
+    /// For each storage, how many requests were so far ahead of their playhead.
+    reach: Vec<BTreeMap<u32, u64>>,
     first: f64,
     now: f64,
 }
@@ -105,6 +109,7 @@ impl Pass {
             next: Some(Vec::new()),
             limit,
             viewers: AHashMap::new(),
+            reach: Vec::new(),
             first: 0.0,
             now: 0.0,
         }
@@ -147,8 +152,8 @@ impl Pass {
     /// Where viewers are, how long they stay, how far they read ahead.
     fn follow(&mut self, event: &Event) {
         let storage = event.storage as usize;
-        if self.found.windows.len() <= storage {
-            self.found.windows.resize(storage + 1, 0);
+        if self.reach.len() <= storage {
+            self.reach.resize(storage + 1, BTreeMap::new());
         }
         if matches!(event.kind, Kind::Open | Kind::Close)
             && let Some(viewer) = self.viewers.remove(&event.viewer)
@@ -168,8 +173,8 @@ impl Pass {
             && viewer.storage == event.storage
             && let Some(position) = viewer.position
         {
-            let window = &mut self.found.windows[storage];
-            *window = (*window).max(event.piece.saturating_sub(position));
+            let ahead = event.piece.saturating_sub(position);
+            *self.reach[storage].entry(ahead).or_default() += 1;
         }
     }
 
@@ -177,7 +182,8 @@ impl Pass {
         let mut found = self.found;
         found.name = name;
         found.storages = events.storages().to_vec();
-        found.windows.resize(found.storages.len(), 0);
+        self.reach.resize(found.storages.len(), BTreeMap::new());
+        found.windows = self.reach.iter().map(reached).collect();
         found.seconds = self.now - self.first;
         for viewer in self.viewers.values() {
             found.viewer_seconds += self.now - viewer.since;
@@ -194,5 +200,29 @@ impl Pass {
         });
         found.next = self.next.take().map(Into::into);
         found
+    }
+}
+
+/// The most that one in a hundred reaches.
+fn reached(requests: &BTreeMap<u32, u64>) -> u32 {
+    let enough = (requests.values().sum::<u64>() / 100).max(1);
+    let mut count = 0;
+    let found = requests.iter().rev().find(|(_, requests)| {
+        count += **requests;
+        count >= enough
+    });
+    found.map_or(0, |(ahead, _)| *ahead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_what_many_requests_reach() {
+        assert_eq!(reached(&BTreeMap::new()), 0);
+        assert_eq!(reached(&BTreeMap::from([(3, 1)])), 3);
+        assert_eq!(reached(&BTreeMap::from([(1, 10), (8, 981), (500, 9)])), 8);
+        assert_eq!(reached(&BTreeMap::from([(1, 10), (8, 980), (500, 10)])), 500);
     }
 }

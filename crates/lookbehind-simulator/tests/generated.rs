@@ -59,8 +59,8 @@ fn facts(trace: &Generated) -> Facts {
     facts
 }
 
-fn together(kind: Kind) -> Facts {
-    several(kind).iter().map(facts).fold(Facts::default(), |mut all, one| {
+fn together(traces: &[Generated]) -> Facts {
+    traces.iter().map(facts).fold(Facts::default(), |mut all, one| {
         all.opened.extend(one.opened);
         all.first.extend(one.first);
         all.stayed.extend(one.stayed);
@@ -100,7 +100,7 @@ fn a_seed_always_gives_the_same_trace() {
 
 #[test]
 fn in_a_catalogue_watch_times_are_the_published_ones() {
-    let facts = together(Kind::Catalogue);
+    let facts = together(&several(Kind::Catalogue));
     near(part(&facts.stayed, |time| time < 300.0), 0.36, 0.04);
     near(part(&facts.stayed, |time| time < 600.0), 0.52, 0.04);
     near(part(&facts.stayed, |time| time < 1500.0), 0.69, 0.04);
@@ -115,7 +115,7 @@ fn in_a_catalogue_watch_times_are_the_published_ones() {
 
 #[test]
 fn interactions_are_as_they_were_assumed() {
-    let facts = together(Kind::Catalogue);
+    let facts = together(&several(Kind::Catalogue));
     let all = (facts.back.len() + facts.forward.len() + facts.pauses.len()) as f64;
     near(facts.pauses.len() as f64 / all, 0.30, 0.03);
     near(facts.back.len() as f64 / all, 0.27, 0.03);
@@ -130,7 +130,7 @@ fn interactions_are_as_they_were_assumed() {
 
 #[test]
 fn viewers_come_at_random_and_as_many_as_are_wanted() {
-    let facts = together(Kind::Party);
+    let facts = together(&several(Kind::Party));
     near(facts.opened.len() as f64, 4.0 * 40.0, 40.0);
     assert_eq!(facts.ahead, 8);
     let twice = Recipe { load: 2.0, ..Recipe::new(Kind::Party, 1) };
@@ -159,14 +159,17 @@ fn popularity_follows_the_exponent() {
 
 #[test]
 fn live_viewers_begin_near_the_edge_and_stay_in_the_window() {
-    for trace in several(Kind::Live) {
+    // Many who pause, some of them where the window leaves them behind.
+    let restless = Recipe { seek_every: 60.0, load: 2.0, ..Recipe::new(Kind::Live, 1) };
+    let usual = several(Kind::Live);
+    for trace in usual.iter().chain(&generate(&restless)) {
         for event in trace.events.iter().filter(|event| event.kind.touches()) {
             let seconds = trace.storages[0].piece_seconds;
             let age = event.time - f64::from(event.piece + 1) * seconds;
             assert!((-0.001..7200.0).contains(&age), "{event:?}: {age} s old");
         }
     }
-    let facts = together(Kind::Live);
+    let facts = together(&usual);
     let lags: Vec<f64> = facts.first.iter().map(|(now, piece)| now - f64::from(*piece)).collect();
     near(part(&lags, |lag| lag <= 9.0), 0.73, 0.05);
     near(part(&lags, |lag| lag > 3600.0 / 2.7962), 0.05, 0.03);

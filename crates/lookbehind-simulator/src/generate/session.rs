@@ -173,15 +173,16 @@ impl<'a> Session<'a> {
 
     /// Asks for what is due and exists.
     fn read_ahead(&mut self) {
-        for (due, piece) in std::mem::take(&mut self.wanted) {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.retain(|&(due, piece)| {
             let exists = f64::from(piece + 1) * self.film.piece_seconds;
             let due = if self.film.is_live() { due.max(exists) } else { due };
             if due <= self.time {
                 self.tell_at(due, Kind::Readahead, piece);
-            } else {
-                self.wanted.push((due, piece));
             }
-        }
+            due > self.time
+        });
+        self.wanted = wanted;
     }
 
     /// The nearest position that can be watched.
