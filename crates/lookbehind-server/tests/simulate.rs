@@ -25,18 +25,27 @@ fn text(output: Output) -> String {
 }
 
 /// A trace of one viewer who often seeks.
-fn trace(folder: &Folder) -> PathBuf {
-    let path = folder.path("one.csv");
+fn generated(folder: &Folder) -> PathBuf {
+    let path = folder.path("whole.csv");
     let args = ["generate", "solo", "--seed", "3", "--seek-every", "1min", "-o"];
     let written = program().args(args).arg(&path).output().expect("the program runs");
     assert_eq!(text(written), "");
     path
 }
 
+/// The beginning of it.
+fn trace(folder: &Folder) -> PathBuf {
+    let whole = std::fs::read_to_string(generated(folder)).expect("it was written");
+    let lines: Vec<&str> = whole.lines().take(5000).collect();
+    let path = folder.path("one.csv");
+    std::fs::write(&path, lines.join("\n") + "\n").expect("there is room");
+    path
+}
+
 #[test]
 fn csv_has_its_header_and_a_row_for_each_policy_and_budget() {
     let folder = Folder::new();
-    let args = ["--format", "csv", "--policy", "opt,lru", "--budget", "5%,100"];
+    let args = ["--format", "csv", "--policy", "opt,lru", "--budget", "5%,50"];
     let csv = text(simulate(&trace(&folder), &args));
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines[0], "trace,policy,budget_percent,pieces,accesses,misses,refetches,stalls");
@@ -45,8 +54,8 @@ fn csv_has_its_header_and_a_row_for_each_policy_and_budget() {
     assert_eq!(row[..3], ["one", "opt", "5"]);
     let numbers: Vec<u64> = row[3..].iter().map(|field| field.parse().unwrap()).collect();
     let [pieces, accesses, misses, refetches, stalls] = numbers[..] else { panic!("{row:?}") };
-    assert!(pieces > 100 && accesses > misses && misses > refetches && refetches >= stalls);
-    assert!(lines[4].starts_with("one,lru,") && lines[4].contains(",100,"), "{}", lines[4]);
+    assert!(pieces > 20 && accesses > misses && misses > refetches && refetches >= stalls);
+    assert!(lines[4].starts_with("one,lru,") && lines[4].contains(",50,"), "{}", lines[4]);
 }
 
 #[test]
@@ -88,7 +97,7 @@ fn the_least_budget_is_named() {
     let folder = Folder::new();
     let trace = trace(&folder);
     let found = text(simulate(&trace, &["--find-budget", "1.1"]));
-    assert!(found.contains("by next-use") && found.contains(" bytes)"), "{found}");
+    assert!(found.contains("by density") && found.contains(" bytes)"), "{found}");
     let args = ["--find-budget", "1.1", "--policy", "lru", "--format", "json"];
     let json: serde_json::Value = serde_json::from_str(&text(simulate(&trace, &args))).unwrap();
     let found = &json[0];
@@ -99,7 +108,7 @@ fn the_least_budget_is_named() {
 #[test]
 fn traces_are_generated_the_same_from_the_same_seed() {
     let folder = Folder::new();
-    let path = trace(&folder);
+    let path = generated(&folder);
     let printed = run(&["generate", "solo", "--seed", "3", "--seek-every", "1min"]);
     assert!(text(printed).into_bytes() == std::fs::read(path).unwrap());
 }
