@@ -17,6 +17,7 @@ use crate::cli::ServeArgs;
 use crate::film::{Film, Shared};
 use crate::host::Hosts;
 use crate::origin::Origin;
+use crate::record::Recorder;
 use crate::serve::{Peer, StartError};
 use crate::source::Source;
 use crate::viewer::Viewers;
@@ -48,6 +49,8 @@ pub struct App {
     pub send_timeout: Duration,
     /// Connections open now.
     pub connections: AtomicU64,
+    /// Who writes down what viewers do, if anybody.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 impl App {
@@ -77,6 +80,7 @@ impl App {
             hosts: Hosts::new(&args.allow_hosts),
             send_timeout: args.send_timeout,
             connections: AtomicU64::new(0),
+            recorder: recorder(args)?,
         })
     }
 
@@ -120,6 +124,13 @@ fn piece_len(args: &ServeArgs) -> Result<u32, StartError> {
         )));
     }
     u32::try_from(size).map_err(|_| StartError::new("--piece-size must be below 4 GiB"))
+}
+
+fn recorder(args: &ServeArgs) -> Result<Option<Arc<Recorder>>, StartError> {
+    let Some(path) = &args.record else { return Ok(None) };
+    let recorder = Recorder::create(path);
+    let failed = |error| StartError::new(format!("--record {}: {error}", path.display()));
+    Ok(Some(Arc::new(recorder.map_err(failed)?)))
 }
 
 async fn films(args: &ServeArgs, shared: &Shared) -> Result<Vec<Film>, StartError> {

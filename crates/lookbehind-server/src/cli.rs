@@ -78,6 +78,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5min")]
     pub send_timeout: Duration,
 
+    /// Write what viewers do to this file, as a trace for `lookbehind simulate`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// Makes the origin answer late, to try the cache against
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     pub origin_delay: Duration,

@@ -11,8 +11,9 @@
 //! 4. [`origin`] fetches the pieces that the storage wants.
 //! 5. [`body`] carries them out, [`multipart`] wraps several ranges.
 //!
-//! Beside the films there are [`page`], [`api`] and [`metrics`]; beside the server, [`simulate`] and
-//! [`generate`], with what happens in `lookbehind_simulator`.
+//! Beside the films there are [`page`], [`api`] and [`metrics`], and [`record`] writes down who
+//! watches; beside the server, [`simulate`] and [`generate`], with what happens in
+//! `lookbehind_simulator`.
 //!
 //! The crate is a library only so that its tests can start a server in their own process; the
 //! interface to rely on is the program's.
@@ -34,6 +35,7 @@ pub mod origin;
 pub mod page;
 pub mod probe;
 pub mod range;
+pub mod record;
 pub mod serve;
 pub mod simulate;
 pub mod source;

@@ -132,7 +132,8 @@ fn body(
         .linger(LINGER)
         .viewer(seat.viewer());
     let player = edition.storage.player(config)?;
-    Ok(FilmBody::new(Arc::clone(edition), player, stretches, Arc::clone(&app.pins), seat))
+    let body = FilmBody::new(Arc::clone(edition), player, stretches, Arc::clone(&app.pins), seat);
+    Ok(body.recorded(app.recorder.clone(), edition.bytes_in(app.ahead)))
 }
 
 fn who<'a>(film: &Film, request: &'a Request) -> Who<'a> {

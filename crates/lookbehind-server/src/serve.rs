@@ -152,6 +152,10 @@ impl Server {
             tracing::warn!(transfers = connections.len(), "aborted what had not ended in time");
         }
         connections.shutdown().await;
+        if let Some(recorder) = app.recorder.clone() {
+            let end = tokio::task::spawn_blocking(move || recorder.end());
+            let _ = tokio::time::timeout(STOP_DEADLINE / 4, end).await;
+        }
         let cache = app.cache.clone();
         // It may wait, so not here; that it drained is not needed, for the process ends. Reads that
         // hang may hold all threads for such work, so that it would never begin.

@@ -19,7 +19,7 @@ mod write;
 pub use error::{Error, Fault};
 pub use file::{Events, TraceFile};
 pub use parse::Parser;
-pub use write::write;
+pub use write::{event_line, head, storage_line, write};
 
 /// A film, as a trace describes it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,0 +1,62 @@
+//! `serve --record` writes down what viewers did, and `simulate` reads it.
+#![cfg(unix)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Folder, Server, bytes, program};
+
+#[test]
+fn what_viewers_did_is_a_trace() {
+    let folder = Folder::new();
+    let film = folder.film("film.mkv", 1, 1 << 20);
+    let trace = folder.path("trace.csv");
+    let record = ["--record", trace.to_str().expect("a plain name")];
+    let pieces = ["--piece-size", "64KiB", "--bitrate", "512KiB", "--ahead", "128KiB"];
+    let mut server = Server::start(&[&film], &[&record[..], &pieces].concat());
+    let play = |range: std::ops::Range<u64>| {
+        let field = format!("bytes={}-{}", range.start, range.end - 1);
+        let fields = [("Range", field.as_str()), ("User-Agent", "one")];
+        assert!(server.get("/media/0", &fields).body == bytes(1, range));
+    };
+    // Four pieces, on over another connection, and back to the second.
+    play(0..0x4_0000);
+    play(0x4_0000..0x6_0000);
+    play(0x1_8000..0x2_0000);
+    server.signal("TERM");
+    assert!(server.ended(Duration::from_secs(20)).success());
+    let text = std::fs::read_to_string(&trace).expect("it was written");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.contains(&"# storage,0,16,65536,0.125,0"), "{text}");
+    let events = lines.iter().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    let kinds = |kind: &'static str| {
+        let one = move |line: &&str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            (fields[3] == kind).then(|| fields[4].parse::<u32>().expect("a piece"))
+        };
+        events.clone().filter_map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds("open"), [0], "{text}");
+    assert_eq!(kinds("seek"), [0, 1]);
+    assert_eq!(kinds("play"), [1, 2, 3, 4, 5]);
+    assert_eq!(kinds("close"), [1]);
+    // No further than a response goes.
+    assert_eq!(kinds("readahead"), [1, 2, 3, 5]);
+    let simulate = ["simulate", "--format", "csv", "--policy", "opt,density", "--budget", "8"];
+    let output = program().args(simulate).arg(&trace).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let csv = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(csv.lines().any(|line| line.ends_with(",11,6,0,0")), "{csv}");
+}
+
+#[test]
+fn a_recording_that_cannot_be_written_is_refused() {
+    let folder = Folder::new();
+    let nowhere = folder.path("no/trace.csv");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--record"];
+    let output = program().args(serve).arg(&nowhere).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("--record ") && error.contains("trace.csv: "), "{error}");
+}
