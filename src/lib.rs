@@ -49,8 +49,9 @@
 //!    what a user's own objects take: caches (10 KiB each, with the first 512 seats of their
 //!    roster), films (a KiB each), handles, readers (a line of lanes each), players, waits; nor what allocator and system add, the rest of
 //!    [huge pages](CacheBuilder::huge_pages) included.
-//! 2. Protection is an order of preference, never a veto. Pinned pieces go last, for they free
-//!    nothing. The first block of a piece reserves the whole piece; assemblies together take at
+//! 2. Protection is an order of preference, never a veto: what is named by `reserve` and
+//!    `set_lookbehind`, and with a policy that does not weigh them itself the windows of players.
+//!    Pinned pieces go last, for they free nothing. The first block of a piece reserves the whole piece; assemblies together take at
 //!    most half the budget.
 //! 3. A version never changes. Every publish and every eviction makes a new version, installed by
 //!    one successful compare-and-swap.
@@ -86,7 +87,8 @@
 //! the map of open assemblies, and the map of ranges, the buffer and the hasher of each, into which
 //! `insert` looks only while blocks are arriving in the same storage; changes of the directory of
 //! storages, for which only such changes wait; the fitting of windows, when a player opens, closes
-//! or changes what it asks for; the timer's queue. With [`Hyaline`] a snapshot takes a mutex of
+//! or changes what it asks for; what [`Density`] has counted of viewers, when a player opens, jumps,
+//! pauses or closes, for the microseconds in which its tables are made anew; the timer's queue. With [`Hyaline`] a snapshot takes a mutex of
 //! seize's. A pass of the reclaimer is made by one thread at a time, and nobody waits for it.
 //!
 //! # Faults

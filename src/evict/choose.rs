@@ -77,6 +77,8 @@ struct Search<'a, R: Reclaim> {
     now: Duration,
     /// Pieces may go whose memory comes back later.
     futile: bool,
+    /// The policy weighs windows by itself.
+    soft: bool,
     best: Option<Victim<R>>,
     /// Nothing was found in a film that changed meanwhile.
     gone: bool,
@@ -87,7 +89,8 @@ impl<R: Reclaim> Shared<R> {
     pub(super) fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Choice<R> {
         let directory = self.directory.load();
         let now = self.clock.now();
-        let mut search = Search { shared: self, now, futile, best: None, gone: false };
+        let soft = foreign::call(|| self.policy.soft_windows()).unwrap_or(false);
+        let mut search = Search { shared: self, now, futile, soft, best: None, gone: false };
         match only {
             Some(film) => search.in_film(film),
             None => search.in_all(&directory),
@@ -188,7 +191,7 @@ impl<R: Reclaim> Search<'_, R> {
         entries: impl Iterator<Item = Entry>,
         ranked: &mut Vec<Ranked>,
     ) {
-        let view = film.protections.view(&film.layout.load(), self.now);
+        let view = film.protections.view(&film.layout.load(), self.now, !self.soft);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
         let found: Vec<_> = entries.filter_map(see).collect();
@@ -218,7 +221,7 @@ impl<R: Reclaim> Search<'_, R> {
     /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
     /// looked at under one of its own.
     fn walk(&mut self, film: &Arc<Film<R>>, count: usize, good: &mut Vec<Ranked>) {
-        let view = film.protections.view(&film.layout.load(), self.now);
+        let view = film.protections.view(&film.layout.load(), self.now, !self.soft);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -295,13 +298,12 @@ impl<R: Reclaim> Search<'_, R> {
         let candidates: Vec<_> = found.iter().map(candidate).collect();
         let policy = &**self.shared.policy;
         let worths = policy::rank(policy, &view.scene(film.id), &candidates);
-        let soft = foreign::call(|| policy.soft_windows()).unwrap_or(false);
         let rank = |((piece, seen), worth): (&(u32, Seen), f64)| {
             let futile = seen.pinned || film.table.shown_by_stalled(*piece, seen.born);
             if film.removed() || !view.known(*piece) {
                 return Rank { futile, protection: Protection::None, worth: f64::MIN };
             }
-            let protection = if soft { view.named(*piece) } else { view.class(*piece) };
+            let protection = view.class(*piece);
             Rank { futile, protection, worth }
         };
         found.iter().zip(worths).map(rank).collect()

@@ -24,11 +24,12 @@ pub struct Candidate {
     /// Bytes that its eviction frees.
     pub size: usize,
     /// How much it is protected. Candidates of a lower protection go first, whatever the policy
-    /// says.
+    /// says. For a policy that [weighs windows itself](Policy::soft_windows), by name alone.
     pub protection: Protection,
-    /// Pieces from the nearest playhead to this one, if one will come by.
+    /// Pieces from the nearest playhead to this one, if one will come by. Not told to a policy that
+    /// weighs windows itself: it finds the playheads in its [`Scene`].
     pub next_use: Option<u32>,
-    /// Pieces from this one to the nearest playhead that has passed it.
+    /// Pieces from this one to the nearest playhead that has passed it; likewise.
     pub last_use: Option<u32>,
     /// Whether it was read since eviction last looked at it.
     pub visited: bool,

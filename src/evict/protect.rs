@@ -281,11 +281,12 @@ impl Protections {
         self.bitrate.set(rate);
     }
 
-    /// What is protected now, as piece numbers.
-    pub(crate) fn view(&self, layout: &Layout, now: Duration) -> View {
+    /// What is protected now, as piece numbers; without the windows for who does not ask about them.
+    pub(crate) fn view(&self, layout: &Layout, now: Duration, windows: bool) -> View {
         let playheads = self.playheads.load();
         let watchers = playheads.iter().filter(|p| !p.ended(now)).map(|p| p.watcher()).collect();
-        let windows = playheads.iter().filter(|p| !p.ended(now)).map(|playhead| Window {
+        let there = playheads.iter().filter(|p| windows && !p.ended(now));
+        let windows = there.map(|playhead| Window {
             active: playhead.active(),
             at: layout.piece_at(playhead.position()).map_or(u32::MAX, |(piece, _)| piece),
             ahead: layout.pieces_of(playhead.window_ahead()),
@@ -494,7 +495,7 @@ mod tests {
     fn view(active: &[Arc<Playhead>], lingering: &[Arc<Playhead>], by: &Protections) -> View {
         lingering.iter().for_each(|playhead| playhead.linger_until(Duration::from_secs(60)));
         by.playheads.store(Arc::new([active, lingering].concat()));
-        by.view(&Layout::fixed(1000, 10).expect("a sensible layout"), Duration::ZERO)
+        by.view(&Layout::fixed(1000, 10).expect("a sensible layout"), Duration::ZERO, true)
     }
 
     #[test]

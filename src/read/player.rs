@@ -49,9 +49,12 @@ impl Viewer {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PlayerConfig {
-    /// How far ahead of the playhead pieces are fetched and protected.
+    /// How far ahead of the playhead pieces are fetched, and protected; see `behind`.
     pub ahead: Extent,
-    /// How far behind it they are protected.
+    /// How far behind it they are protected, if the cache's policy goes by windows. The default,
+    /// [`Density`](crate::Density), does not: it keeps what viewers are likely to jump back to, for
+    /// as long as nothing else is worth more. What must stay is named by
+    /// [`set_lookbehind`](Storage::set_lookbehind).
     pub behind: Extent,
     /// Bytes a second, for windows given in time.
     pub bitrate: Option<u64>,
