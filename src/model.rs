@@ -239,7 +239,7 @@ pub fn pass<R: Reclaim>(cache: &crate::Cache<R>) {
 /// Evicts the least valuable piece, as a call that needs room does; its bytes.
 pub fn evict_one<R: Reclaim>(cache: &crate::Cache<R>) -> usize {
     let need = Need { bytes: LEN, only: None, reason: crate::Reason::Room, patient: false };
-    cache.shared().evict_one(&need, false).expect("room for nodes")
+    cache.shared().evict_one(&need, false, false).expect("room for nodes")
 }
 
 /// The ledger.

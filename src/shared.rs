@@ -223,7 +223,7 @@ impl<R: Reclaim> Shared<R> {
             if coming >= over && !R::PRECISE {
                 return false;
             }
-            if !matches!(self.evict_one(&need, coming < over), Ok(1..)) {
+            if !matches!(self.evict_one(&need, coming < over, false), Ok(1..)) {
                 return false;
             }
         }

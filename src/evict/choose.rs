@@ -57,14 +57,16 @@ struct Seen {
 struct Rank {
     /// Evicting it frees nothing now.
     futile: bool,
+    /// Evicting in its film may free nothing until another thread ends its pass.
+    held_up: bool,
     protection: Protection,
     worth: f64,
 }
 
 impl Rank {
-    /// Neither protected nor futile.
+    /// Neither protected nor futile nor held up.
     fn is_good(&self) -> bool {
-        !self.futile && self.protection == Protection::None
+        !self.futile && !self.held_up && self.protection == Protection::None
     }
 }
 
@@ -77,6 +79,9 @@ struct Search<'a, R: Reclaim> {
     now: Duration,
     /// Pieces may go whose memory comes back later.
     futile: bool,
+    /// Evicting was in vain: films come last in which another thread makes a pass, for it may be
+    /// parked there.
+    again: bool,
     /// The policy weighs windows by itself.
     soft: bool,
     best: Option<Victim<R>>,
@@ -86,11 +91,16 @@ struct Search<'a, R: Reclaim> {
 
 impl<R: Reclaim> Shared<R> {
     /// Looks for the least valuable piece, of one film or of all.
-    pub(super) fn choose(&self, only: Option<&Arc<Film<R>>>, futile: bool) -> Choice<R> {
+    pub(super) fn choose(
+        &self,
+        only: Option<&Arc<Film<R>>>,
+        futile: bool,
+        again: bool,
+    ) -> Choice<R> {
         let directory = self.directory.load();
         let now = self.clock.now();
         let soft = foreign::call(|| self.policy.soft_windows()).unwrap_or(false);
-        let mut search = Search { shared: self, now, futile, soft, best: None, gone: false };
+        let mut search = Search { shared: self, now, futile, again, soft, best: None, gone: false };
         match only {
             Some(film) => search.in_film(film),
             None => search.in_all(&directory),
@@ -298,13 +308,15 @@ impl<R: Reclaim> Search<'_, R> {
         let candidates: Vec<_> = found.iter().map(candidate).collect();
         let policy = &**self.shared.policy;
         let worths = policy::rank(policy, &view.scene(film.id), &candidates);
+        let held_up = self.again && film.table.pass_is_under_way();
         let rank = |((piece, seen), worth): (&(u32, Seen), f64)| {
             let futile = seen.pinned || film.table.shown_by_stalled(*piece, seen.born);
             if film.removed() || !view.known(*piece) {
-                return Rank { futile, protection: Protection::None, worth: f64::MIN };
+                let (protection, worth) = (Protection::None, f64::MIN);
+                return Rank { futile, held_up, protection, worth };
             }
             let protection = view.class(*piece);
-            Rank { futile, protection, worth }
+            Rank { futile, held_up, protection, worth }
         };
         found.iter().zip(worths).map(rank).collect()
     }

@@ -96,7 +96,7 @@ impl<R: Reclaim> Shared<R> {
             if evicted > ENOUGH * need.bytes {
                 return Err(self.exhausted(need.bytes));
             }
-            match self.evict_one(need, futile) {
+            match self.evict_one(need, futile, evicted > 0) {
                 Ok(bytes @ 1..) => evicted += bytes.min(need.bytes),
                 // A thread that was parked inside a short snapshot may be all that is in the way.
                 Ok(0) | Err(_) if wait() => {}
@@ -147,11 +147,11 @@ impl<R: Reclaim> Shared<R> {
     }
 
     /// Evicts the least valuable piece; its bytes, or 0 if there was none.
-    pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool) -> Result<usize> {
+    pub(crate) fn evict_one(&self, need: &Need<'_, R>, futile: bool, again: bool) -> Result<usize> {
         // What is lost to another thread means another victim; that thread made room.
         let mut lost = false;
         for _ in 0..64 {
-            let victim = match self.choose(need.only, futile) {
+            let victim = match self.choose(need.only, futile, again) {
                 Choice::Victim(victim) => victim,
                 Choice::Gone => continue,
                 Choice::Nothing => return Ok(0),

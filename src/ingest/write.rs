@@ -40,7 +40,7 @@ impl<R: Reclaim> Film<R> {
                 return Ok(());
             }
             let own = Need { only: Some(self), ..self.need(size, true) };
-            if size as u64 > share || self.shared.evict_one(&own, true)? == 0 {
+            if size as u64 > share || self.shared.evict_one(&own, true, false)? == 0 {
                 return Err(Error::ShareExhausted { needed: size as u64, share, used });
             }
         }

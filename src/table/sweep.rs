@@ -78,6 +78,11 @@ impl<S: Scheme> Table<S> {
         self.due.fetch_add(1, Ordering::AcqRel) != 0
     }
 
+    /// Whether some thread makes a pass now, or was parked in one. A hint.
+    pub(crate) fn pass_is_under_way(&self) -> bool {
+        self.due.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether anything may wait for its grace period here. A hint: versions are unswept, or a
     /// stalled snapshot keeps something.
     pub(crate) fn has_limbo(&self) -> bool {
