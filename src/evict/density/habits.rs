@@ -156,7 +156,7 @@ pub(super) struct Habits {
     /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
     pub(super) back: Curve,
     /// How many pauses last so long, and the sum of that; nothing if pauses do not count.
-    pause: Option<(Curve, Curve)>,
+    pub(super) pause: Option<(Curve, Curve)>,
     /// Seconds that a second of film takes, with pauses and with what is seen again.
     pub(super) slow: f64,
     /// The part of the sessions that get so far from where they started.

@@ -199,3 +199,137 @@ struct Use<'w> {
 impl Use<'_> {
     const NEVER: Self = Self { time: 1e12, way: 0.0, watcher: None };
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::evict::density::curve::Curve;
+    use crate::id::StorageId;
+
+    /// Bytes of a piece, which plays ten seconds.
+    const LEN: u64 = 1000;
+
+    /// Habits that are straight lines, so that tables have them exactly.
+    fn habits(live: bool) -> Habits {
+        let line = |slope: f64, at: f64| {
+            Curve::new(|step| at + slope * crate::evict::density::curve::start(step))
+        };
+        Habits {
+            quit: line(1e-4, 0.0),
+            skip: line(2e-4, 0.0),
+            back: line(-1e-8, 1e-3),
+            pause: None,
+            slow: 1.25,
+            reach: line(-1e-6, 0.9),
+            from_start: 0.75,
+            live: live.then(|| (line(1e-6, 0.1), line(0.5, 3.0))),
+            probes: true,
+        }
+    }
+
+    fn watcher(position: u64) -> policy::Watcher {
+        let zero = Duration::ZERO;
+        policy::Watcher {
+            position,
+            ahead: 3 * LEN,
+            opened: zero,
+            moved: Duration::from_secs(96),
+            playing: true,
+            open: true,
+        }
+    }
+
+    fn density(habits: &Habits, arrivals: f64, watchers: &[policy::Watcher], piece: u64) -> f64 {
+        let (film, now) = (0..100 * LEN, Duration::from_secs(100));
+        let storage = StorageId { index: 0, generation: 0 };
+        let scene = Scene::new(storage, now, film, LEN, LEN / 10, watchers);
+        let scene = if habits.live.is_some() { scene.live() } else { scene };
+        let candidate = Candidate::new(storage, piece as u32, piece * LEN..(piece + 1) * LEN);
+        Outlook::new(habits, &scene, arrivals).density(&candidate)
+    }
+
+    #[track_caller]
+    fn same(is: f64, should: f64) {
+        assert!((is / should - 1.0).abs() < 1e-6, "{is} {should}");
+    }
+
+    #[test]
+    fn a_playhead_that_comes_by_needs_it_after_its_way_if_it_does_not_quit_or_skip() {
+        let habits = habits(false);
+        // At 200 s, 4 s into what it read last, with a window of 30 s: 100 s to the piece, so 70 to
+        // where the window reaches it, and 6 until the playhead moves on.
+        let time: f64 = (70.0 + 6.0) * 1.25;
+        let likely = (-1e-4 * time - 2e-4 * 70.0).exp();
+        same(density(&habits, 0.0, &[watcher(20 * LEN)], 30), likely / (time + SOON));
+        // Within the window it is waited for.
+        let time: f64 = (20.0 + 6.0) * 1.25;
+        let likely = (-1e-4 * time - 2e-4 * 20.0).exp();
+        same(density(&habits, 0.0, &[watcher(20 * LEN)], 22), WAITED * likely / (time + SOON));
+        // A viewer who has left is there as likely as not.
+        let left = policy::Watcher { open: false, ..watcher(20 * LEN) };
+        same(density(&habits, 0.0, &[left], 22), BACK * WAITED * likely / (time + SOON));
+    }
+
+    #[test]
+    fn the_next_of_two_counts_or_both() {
+        let habits = habits(false);
+        let use_of = |way: f64| {
+            let time: f64 = (way + 6.0) * 1.25;
+            (time, (-1e-4 * time - 2e-4 * way).exp())
+        };
+        // The nearer one has left, and may come back.
+        let left = policy::Watcher { open: false, ..watcher(20 * LEN) };
+        let ((first, one), (then, two)) = (use_of(70.0), use_of(170.0));
+        let one = one * BACK;
+        let waited = first + (1.0 - one) * (then - first);
+        let both = (one + (1.0 - one) * two) / (waited + SOON);
+        let best = f64::max(one / (first + SOON), both);
+        same(density(&habits, 0.0, &[left, watcher(10 * LEN)], 30), best);
+    }
+
+    #[test]
+    fn those_that_passed_may_jump_back_the_last_four_of_them() {
+        let habits = habits(false);
+        // At 300 s, 4 s on; the piece's middle is at 155 s, and what is played began at 290 s.
+        let behind = |position: f64| position - 160.0 + 4.0 - 5.0;
+        let one = |position: f64| (1.0 + (WAITED - 1.0) / 3.0) * (1e-3 - 1e-8 * behind(position));
+        same(density(&habits, 0.0, &[watcher(30 * LEN)], 15), one(300.0));
+        let many: Vec<_> = (30..36).map(|piece| watcher(piece * LEN)).collect();
+        let four = (30..34).map(|piece| one(f64::from(piece) * 10.0)).sum();
+        same(density(&habits, 0.0, &many, 15), four);
+    }
+
+    #[test]
+    fn those_who_are_yet_to_arrive_come_by_some_time_after() {
+        let habits = habits(false);
+        let arrive = |at: f64| {
+            let reach = |way: f64| 0.9 - 1e-6 * way;
+            let between = f64::min(at / (RESUMED * 1000.0), 1.0);
+            let way = at - between * RESUMED * 1000.0 / 2.0;
+            let (started, resumed) = (0.75 * reach(at), 0.25 * between * reach(way));
+            let delay = (started * at + resumed * way) / (started + resumed);
+            1.0 / (1.0 / (0.01 * (started + resumed)) + delay * 1.25)
+        };
+        same(density(&habits, 0.01, &[], 40), arrive(400.0));
+        same(density(&habits, 0.01, &[], 95), arrive(950.0));
+        // Head and tail are read first of all.
+        same(density(&habits, 0.01, &[], 0), arrive(0.0) + WAITED * 0.01);
+        same(density(&habits, 0.01, &[], 99), arrive(990.0) + WAITED * 0.01);
+        assert_eq!(density(&habits, 0.0, &[], 40), 0.0);
+        // While one comes by, another may arrive.
+        let rate = arrive(400.0);
+        let time: f64 = (70.0 + 6.0) * 1.25;
+        let likely = (-1e-4 * time - 2e-4 * 70.0).exp();
+        let before = 1.0 - (-rate * time).exp();
+        let (used, waited) = (before + (1.0 - before) * likely, before / rate);
+        same(density(&habits, 0.01, &[watcher(30 * LEN)], 40), used / (waited + SOON));
+    }
+
+    #[test]
+    fn at_a_live_films_end_it_is_the_lag_that_counts() {
+        let habits = habits(true);
+        let (part, delay) = (0.1 + 1e-6 * 600.0, 3.0 + 0.5 * 600.0);
+        same(density(&habits, 0.01, &[], 40), 1.0 / (1.0 / (0.01 * part) + delay * 1.25));
+    }
+}
