@@ -238,3 +238,165 @@ fn came_by(lag: &Histogram, reach: &Curve) -> (Curve, Curve) {
     });
     (parts, delays)
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn same(is: f64, should: f64) {
+        assert!((is - should).abs() <= 1e-9 * should.abs().max(1.0), "{is} {should}");
+    }
+
+    #[test]
+    fn play_is_counted_at_the_ages_that_it_went_through() {
+        let (before, mut tally) = (Tally::new(), Tally::new());
+        tally.play(2.5, 4.0);
+        same(tally.played, before.played + 4.0);
+        let growth = |step: usize| tally.at_age[step] - before.at_age[step];
+        for (step, seconds) in [(0, 0.0), (1, 0.0), (2, 0.5), (3, 1.0), (4, 2.0), (5, 0.5)] {
+            same(growth(step), seconds);
+        }
+        same((0..STEPS).map(growth).sum(), 4.0);
+        tally.play(1e9, 7.0);
+        same(tally.at_age[STEPS - 1], before.at_age[STEPS - 1] + 7.0);
+    }
+
+    #[test]
+    fn what_was_seen_is_counted_where_it_belongs() {
+        let (before, mut tally) = (Tally::new(), Tally::new());
+        tally.jump(-20.0);
+        tally.jump(50.0);
+        tally.jump(60.0);
+        tally.pause(30.0);
+        tally.quit(100.0);
+        tally.start(0.9, false, 40.0);
+        tally.start(1.1, false, 40.0);
+        same(tally.back.0, before.back.0 + 1.0);
+        same(tally.skip.0, before.skip.0 + 2.0);
+        same(tally.pause.0, before.pause.0 + 1.0);
+        same(tally.quits[step_of(100.0)], before.quits[step_of(100.0)] + 1.0);
+        same(tally.starts, before.starts + 2.0);
+        same(tally.from_start, before.from_start + 1.0);
+        same(tally.window.0, (60.0 + 40.0 + 40.0) / 3.0);
+        assert!(!tally.live);
+        tally.start(50.0, true, 40.0);
+        same(tally.starts, before.starts + 2.0);
+        assert!(tally.live && tally.lag.part(step_of(50.0)) > before.lag.part(step_of(50.0)));
+    }
+
+    #[test]
+    fn after_a_thousand_hours_half_of_it_is_forgotten() {
+        let mut tally = Tally::new();
+        tally.jump(-20.0);
+        let before = tally.clone();
+        tally.play(1e9, MEMORY - before.played);
+        same(tally.played, MEMORY);
+        tally.play(1e9, 2.0);
+        same(tally.played, MEMORY / 2.0 + 1.0);
+        for (is, was) in [
+            (tally.back.0, before.back.0),
+            (tally.skip.0, before.skip.0),
+            (tally.pause.0, before.pause.0),
+            (tally.quits[20], before.quits[20]),
+            (tally.at_age[20], before.at_age[20]),
+            (tally.from_start, before.from_start),
+            (tally.starts, before.starts),
+            (tally.window.1, before.window.1),
+        ] {
+            same(is, was / 2.0);
+        }
+        same(tally.window.0, before.window.0);
+        // What is seen from now on counts for twice as much as what was.
+        let mut once = before.clone();
+        tally.jump(-1000.0);
+        once.jump(-1000.0);
+        let step = step_of(1000.0);
+        assert!(tally.back.1.part(step) > 1.5 * once.back.1.part(step));
+    }
+
+    #[test]
+    fn a_hazard_is_averaged_over_neighbours_until_enough_were_seen() {
+        let mut tally = Tally::new();
+        (tally.quits, tally.at_age) = ([0.0; STEPS], [10.0; STEPS]);
+        tally.quits[10] = 3.0;
+        same(tally.hazard(10), 0.3);
+        same(tally.hazard(12), 3.0 / 50.0);
+        same(tally.hazard(0), 3.0 / 110.0);
+        tally.quits[8] = 2.0;
+        same(tally.hazard(9), 5.0 / 30.0);
+    }
+
+    #[test]
+    fn what_is_expected_follows_from_what_was_counted() {
+        let mut tally = Tally::new();
+        for _ in 0..5000 {
+            tally.jump(-20.0);
+            tally.jump(90.0);
+            tally.pause(100.0);
+        }
+        tally.play(1e9, 1e6 - tally.played);
+        let habits = Habits::new(&tally, Terms::default());
+        let often = 5002.0 / 1e6;
+        let near = |is: f64, should: f64, by: f64| {
+            assert!((is / should - 1.0).abs() < by, "{is} {should}");
+        };
+        near(habits.slow, 1.0 + often * 100.0 + often * 20.0, 0.05);
+        // Of jumps by 90 s those from less far away than that skip it.
+        near(habits.skip.at(50.0), often * 50.0, 0.03);
+        near(habits.skip.at(300.0), often * 90.0, 0.08);
+        near(habits.pause_left(0.0), 100.0, 0.1);
+        near(habits.pause_left(40.0), 60.0, 0.15);
+        near(habits.reach.at(0.0), 1.0, 1e-9);
+        let at = start(30);
+        let reached = (-habits.quit.at(at) - habits.skip.at(at)).exp();
+        near(habits.reach.at(at), reached, 1e-9);
+        near(habits.from_start, 0.9, 1e-9);
+        assert!(habits.live.is_none());
+    }
+
+    #[test]
+    fn jumps_back_hit_what_lies_within_their_reach_for_as_long_as_that_lasts() {
+        let mut jumps = Histogram::assumed(&[(100.0, 0.5, 1.0)], 10.0);
+        (0..1000).for_each(|n| jumps.add(f64::from(n % 90)));
+        let (jumped, area) = (jumps.survival(), jumps.survival().integral());
+        let (window, frequency) = (7.0, 0.01);
+        let table = back(&jumped, &area, window, frequency);
+        for step in 0..30 {
+            let y = start(step);
+            // Second by second: a jump that lands in front of the piece, or far enough behind it.
+            let best = (0..20).map(|n| 2.0 * 1.5f64.powi(n)).map(|until| {
+                let within = (area.at(y + until) - area.at(y)) / until;
+                within - jumped.at(y + window + until)
+            });
+            let best = best.fold(jumped.at(y) - jumped.at(y + window), f64::max);
+            same(table.at(y), frequency * best);
+        }
+        assert!(table.at(0.0) > 3.0 * table.at(80.0));
+    }
+
+    #[test]
+    fn at_a_live_films_end_those_come_by_who_started_further_back() {
+        let mut lag = Histogram::assumed(&[(60.0, 1.0, 1.0)], 1e-6);
+        lag.add(middle(20));
+        lag.add(middle(30));
+        let reach = Curve::new(|step| 1.0 / (1.0 + start(step) / 1000.0));
+        let (parts, delays) = came_by(&lag, &reach);
+        let at = start(25);
+        let way = middle(30) - at;
+        let near =
+            |is: f64, should: f64| assert!((is / should - 1.0).abs() < 1e-3, "{is} {should}");
+        near(parts.at(at), 0.5 * reach.at(way));
+        near(delays.at(at), way);
+        let (one, two) = (middle(20) - start(10), middle(30) - start(10));
+        let (a, b) = (0.5 * reach.at(one), 0.5 * reach.at(two));
+        near(parts.at(start(10)), a + b);
+        near(delays.at(start(10)), (a * one + b * two) / (a + b));
+        near(
+            parts.at(start(20)),
+            0.5 * reach.at(width(20) / 2.0) + 0.5 * reach.at(middle(30) - start(20)),
+        );
+        assert!(parts.at(start(40)) < 1e-6);
+    }
+}
