@@ -6,7 +6,7 @@
 //! nothing happens. A viewer who was away for as long as his windows linger has left.
 //!
 //! Lines are made under a mutex, in the order of their times, and written by a thread of their own:
-//! no response waits for the disk. Should the disk be so slow that [`WAITING`] lines wait, the rest
+//! no response waits for the disk. Should the disk be so slow that `WAITING` lines wait, the rest
 //! is dropped, and the log says so.
 
 use std::collections::HashMap;
