@@ -5,8 +5,9 @@
 //!
 //! A victim is chosen from a sample of all that is resident, whatever films it is of, without a lock:
 //! see [`choose`]. First what gives its memory back now; what a stalled snapshot shows or a handle
-//! pins goes last, and only for a caller who may wait for it. Nothing is evicted while as much as is needed waits for its grace period already, unless
-//! evicting gives memory back now: a reader that stalls must not cost the cache its content.
+//! pins goes last, and only for a caller who may wait for it. Nothing is evicted while as much as is
+//! needed waits for its grace period already, unless evicting gives memory back now: a reader that
+//! stalls must not cost the cache its content.
 
 pub(crate) mod choose;
 pub(crate) mod density;

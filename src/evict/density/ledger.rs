@@ -60,11 +60,7 @@ impl Ledger {
         match event.action {
             Action::Open => {}
             Action::Seek { from } => {
-                let from = event.seconds(from);
-                // A start anew after the end is a start, and what moves nowhere is no jump.
-                if (at - from).abs() >= 1.0 && !session.at_end {
-                    self.tally.jump(at - from);
-                }
+                session.jump(at - event.seconds(from), &mut self.tally);
                 (session.position, session.at_end) = (at, at_end);
             }
             Action::Pause => {
@@ -92,9 +88,7 @@ impl Ledger {
         if let Some(session) = self.sessions.get_mut(&key) {
             if session.players == 0 {
                 // It goes on, perhaps elsewhere.
-                if (at - session.position).abs() >= 1.0 && !session.at_end {
-                    self.tally.jump(at - session.position);
-                }
+                session.jump(at - session.position, &mut self.tally);
                 session.counted = now;
             }
             session.players += 1;
@@ -146,6 +140,13 @@ impl Ledger {
 }
 
 impl Session {
+    /// What moves nowhere is no jump, and a start anew after the end is a start.
+    fn jump(&self, by: f64, tally: &mut Tally) {
+        if by.abs() >= 1.0 && !self.at_end {
+            tally.jump(by);
+        }
+    }
+
     fn resume(&mut self, now: Duration, tally: &mut Tally) {
         if !self.playing {
             self.playing = true;
