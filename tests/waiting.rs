@@ -3,6 +3,7 @@
 mod common;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -13,7 +14,7 @@ use common::{
     timed_cache,
 };
 use lookbehind::{
-    Error, Extent, Fetch, Interval, PlayerConfig, Reclaim, Storage, StorageOptions, Wait,
+    Error, Extent, Fetch, Interval, PlayerConfig, Reclaim, Storage, StorageOptions, Wait, Wanted,
 };
 
 const LEN: usize = 16 * KIB;
@@ -253,6 +254,37 @@ fn a_fetch_that_fails_while_its_piece_is_published_fails_nobody() {
     assert!(insert.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     fill(&film, 1..2);
     assert!(matches!(poll(&mut wait), Poll::Ready(Ok(_))));
+}
+
+/// A waker runs when the piece is published, and before its fetch is landed.
+#[test]
+fn a_piece_that_goes_before_its_fetch_is_landed_is_offered_again() {
+    struct Evicts {
+        wanted: Mutex<Wanted>,
+        woken: Arc<Woken>,
+        film: Storage,
+    }
+    impl Wake for Evicts {
+        fn wake(self: Arc<Self>) {
+            assert_eq!(self.film.evict(0..1).unwrap(), 1, "the test is too early");
+            let mut wanted = self.wanted.lock().unwrap();
+            let next = poll_with(&mut wanted.next(), &self.woken);
+            assert!(next.is_pending(), "the test is too late");
+        }
+    }
+    let film = film(&cache::<Interval>(MIB), 1, KIB);
+    let _player = film.player(PlayerConfig::default()).unwrap();
+    let fetches = all_wanted(&film);
+    assert_eq!(pieces(&fetches), [0]);
+    let (woken, wanted) = (Arc::new(Woken::default()), Mutex::new(film.wanted()));
+    let evicts = Arc::new(Evicts { wanted, woken, film: film.clone() });
+    let mut wait = film.wait(0);
+    let waker = Waker::from(Arc::clone(&evicts));
+    assert!(Pin::new(&mut wait).poll(&mut Context::from_waker(&waker)).is_pending());
+    fill(&film, 0..1);
+    drop(fetches);
+    assert!(evicts.woken.times() > 0, "nobody said that it is wanted and not under way");
+    assert_eq!(pieces(&all_wanted(&film)), [0]);
 }
 
 #[test]

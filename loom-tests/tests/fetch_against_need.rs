@@ -5,7 +5,7 @@
 use lookbehind::model::{Epoch, Specification};
 use lookbehind::{Interval, PlayerConfig, Reclaim, Storage, StorageOptions, Wait};
 use loom::thread;
-use loom_tests::{Waiting, check, film, settle};
+use loom_tests::{LEN, Waiting, check, film, settle};
 
 /// Takes off for a piece while the one `need` for it goes.
 fn take_off<R: Reclaim>(need: fn(&Storage<R>) -> Box<dyn FnOnce()>) {
@@ -112,6 +112,33 @@ fn offered_again() {
         let (next, polled) = fetcher.join().unwrap();
         assert_eq!(next.ended(polled).map(|fetch| fetch.piece()), Some(0));
         drop(waiting);
+        settle(&cache, &film);
+    });
+}
+
+/// A piece arrives and is evicted while a fetcher begins to wait: that gets it, for a window still
+/// wants it, whether the first fetch is seen or not.
+#[test]
+fn evicted_at_once() {
+    check("fetch_against_need, evicted at once", 2, || {
+        let (cache, film) = film::<Specification>(1, StorageOptions::default());
+        let player = film.player(PlayerConfig::default()).unwrap();
+        let mut wanted = film.wanted();
+        let fetch = wanted.try_next().unwrap();
+        let other = film.clone();
+        let fetcher = thread::spawn(move || {
+            other.evict(0..1).unwrap();
+            let mut next = Waiting::new(async move { wanted.next().await });
+            let polled = next.poll();
+            (next, polled)
+        });
+        film.insert(0, &[0; LEN]).unwrap();
+        drop(fetch);
+        let (next, polled) = fetcher.join().unwrap();
+        if !film.contains(0) {
+            assert_eq!(next.ended(polled).map(|fetch| fetch.piece()), Some(0));
+        }
+        drop(player);
         settle(&cache, &film);
     });
 }

@@ -90,7 +90,7 @@ impl<R: Reclaim> Film<R> {
                 self.waits.published(&held);
                 // Behind the fence in there: see `Assemblies::open`.
                 self.abandon_if_shown(piece);
-                self.demand.arrived(piece);
+                self.demand.arrived(self, piece);
                 // The segment may have fallen out of the window since the caller looked.
                 self.evict_range(piece..self.layout().pieces().start, Reason::Window).ok();
                 Ok(Insert::Published)

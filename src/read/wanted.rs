@@ -82,9 +82,14 @@ impl Demand {
     }
 
     /// The piece is there: its fetch is over.
-    pub(crate) fn arrived(&self, piece: u32) {
-        if self.count.load(Ordering::Relaxed) > 0 {
-            self.land(piece);
+    pub(crate) fn arrived<R: Reclaim>(&self, film: &Film<R>, piece: u32) {
+        if self.count.load(Ordering::Relaxed) == 0 || self.land(piece).is_none() {
+            return;
+        }
+        // It may be gone again and wanted anew, and whoever fetches have seen that it was under
+        // way. They saw so under the mutex, so that what they knew of the table is known here.
+        if !film.contains(piece) {
+            self.changed();
         }
     }
 
