@@ -320,7 +320,7 @@ fn small_pieces() -> (Cache, Storage, impl Fn(u32) -> Vec<Look>) {
 
 const SMALL: usize = 4 * KIB;
 /// Candidates that an eviction draws, and those that it knows from the one before.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 48;
 const SHORTLIST: usize = 16;
 
 #[test]

@@ -16,6 +16,7 @@ use super::roster::{Entry, below};
 use super::shortlist;
 use crate::film::Film;
 use crate::foreign;
+use crate::layout::Layout;
 use crate::memory::piece::PieceRef;
 use crate::retire::{Lane, Reclaim, Span};
 use crate::shared::{Directory, Shared};
@@ -23,7 +24,7 @@ use crate::sync::Ordering;
 use crate::table::leaf::{leaf_of, nodes_of};
 
 /// Candidates that an eviction draws, beside the runners-up of the last one.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 48;
 
 /// The least valuable piece that was found.
 pub(super) struct Victim<R: Reclaim> {
@@ -55,18 +56,34 @@ struct Seen {
 /// The order in which pieces go.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 struct Rank {
-    /// Evicting it frees nothing now.
-    futile: bool,
-    /// Evicting in its film may free nothing until another thread ends its pass.
-    held_up: bool,
-    protection: Protection,
+    class: u8,
     worth: f64,
 }
 
 impl Rank {
+    /// Evicting it frees nothing now.
+    const FUTILE: u8 = 16;
+    /// Evicting in its film may free nothing until another thread ends its pass.
+    const HELD_UP: u8 = 8;
+
+    fn new(futile: bool, held_up: bool, protection: Protection, worth: f64) -> Self {
+        let when = |is: bool, bit: u8| if is { bit } else { 0 };
+        let class = when(futile, Self::FUTILE) | when(held_up, Self::HELD_UP) | protection as u8;
+        Self { class, worth }
+    }
+
+    fn is_futile(&self) -> bool {
+        self.class & Self::FUTILE != 0
+    }
+
     /// Neither protected nor futile nor held up.
     fn is_good(&self) -> bool {
-        !self.futile && !self.held_up && self.protection == Protection::None
+        self.class == 0
+    }
+
+    /// As `partial_cmp`: worths are numbers, and so are in order.
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        self.class.cmp(&other.class).then(self.worth.total_cmp(&other.worth))
     }
 }
 
@@ -87,6 +104,12 @@ struct Search<'a, R: Reclaim> {
     best: Option<Victim<R>>,
     /// Nothing was found in a film that changed meanwhile.
     gone: bool,
+    /// What may be remembered for the next eviction.
+    ranked: Vec<Ranked>,
+    /// What is looked at together, of one film: used again for the next.
+    found: Vec<(u32, Seen)>,
+    candidates: Vec<Candidate>,
+    worths: Vec<f64>,
 }
 
 impl<R: Reclaim> Shared<R> {
@@ -100,7 +123,19 @@ impl<R: Reclaim> Shared<R> {
         let directory = self.directory.load();
         let now = self.clock.now();
         let soft = foreign::call(|| self.policy.soft_windows()).unwrap_or(false);
-        let mut search = Search { shared: self, now, futile, again, soft, best: None, gone: false };
+        let mut search = Search {
+            shared: self,
+            now,
+            futile,
+            again,
+            soft,
+            best: None,
+            gone: false,
+            ranked: Vec::new(),
+            found: Vec::new(),
+            candidates: Vec::new(),
+            worths: Vec::new(),
+        };
         match only {
             Some(film) => search.in_film(film),
             None => search.in_all(&directory),
@@ -116,9 +151,9 @@ impl<R: Reclaim> Shared<R> {
 impl<R: Reclaim> Search<'_, R> {
     fn in_film(&mut self, film: &Arc<Film<R>>) {
         if film.present() > 0 {
-            self.walk(film, SAMPLE, &mut Vec::new());
+            self.walk(film, SAMPLE);
             if film.present() as usize > SAMPLE && !self.found_good() {
-                self.walk(film, usize::MAX, &mut Vec::new());
+                self.walk(film, usize::MAX);
             }
         }
     }
@@ -127,7 +162,7 @@ impl<R: Reclaim> Search<'_, R> {
         let shared = self.shared;
         if shared.lingering.get() > 0 {
             for film in directory.films().filter(|film| film.removed() && film.present() > 0) {
-                self.walk(film, SAMPLE, &mut Vec::new());
+                self.walk(film, SAMPLE);
                 if self.found_good() {
                     return;
                 }
@@ -142,13 +177,13 @@ impl<R: Reclaim> Search<'_, R> {
         if found as u64 >= resident || self.found_good() {
             return;
         }
-        let mut good = Vec::with_capacity(2 * shortlist::LEN);
+        self.ranked.clear();
         for film in directory.films().filter(|film| film.present() > 0) {
-            self.walk(film, usize::MAX, &mut good);
+            self.walk(film, usize::MAX);
         }
-        // Few are: the next eviction should not have to look for them.
-        if !good.is_empty() {
-            self.remember(good);
+        // Few are good: the next eviction should not have to look for them.
+        if !self.ranked.is_empty() {
+            self.remember();
         }
     }
 
@@ -160,8 +195,7 @@ impl<R: Reclaim> Search<'_, R> {
     fn sample(&mut self, directory: &Directory<R>, resident: u64) -> usize {
         let shared = self.shared;
         let mut words = Vec::with_capacity(SAMPLE + shortlist::LEN);
-        shared.roster.sample(SAMPLE, resident, &mut words);
-        let whole = words.len() as u64 >= resident;
+        let whole = shared.roster.sample(SAMPLE, resident, &mut words);
         if !whole {
             words.extend(shared.shortlist.words());
         }
@@ -176,19 +210,20 @@ impl<R: Reclaim> Search<'_, R> {
             let middle = words.partition_point(|word| *word < first);
             words.rotate_left(middle);
         }
-        let mut ranked = Vec::with_capacity(words.len());
+        self.ranked.clear();
+        self.ranked.reserve(words.len());
         shared.domain.with_lane(|lane| {
             for group in words.chunk_by(|a, b| a >> 32 == b >> 32) {
                 let entries = group.iter().filter_map(|word| Entry::unpacked(*word));
                 let slot = entries.clone().next().map_or(0, |entry| entry.film as usize);
                 if let Some(film) = directory.at(slot) {
-                    self.look_at(lane, film, entries, &mut ranked);
+                    self.look_at(lane, film, entries);
                 }
             }
         });
-        let found = ranked.len();
+        let found = self.ranked.len();
         if !whole {
-            self.remember(ranked);
+            self.remember();
         }
         found
     }
@@ -199,17 +234,15 @@ impl<R: Reclaim> Search<'_, R> {
         lane: &Lane<R>,
         film: &Arc<Film<R>>,
         entries: impl Iterator<Item = Entry>,
-        ranked: &mut Vec<Ranked>,
     ) {
-        let view = film.protections.view(&film.layout.load(), self.now, !self.soft);
+        let layout = film.layout.load();
+        let view = film.protections.view(&layout, self.now, !self.soft);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
-        let found: Vec<_> = entries.filter_map(see).collect();
-        let version = found.first().map(|(_, seen)| seen.version);
-        let slot = film.id.index;
-        for (rank, (piece, _)) in self.consider(film, &view, &found).into_iter().zip(&found) {
-            ranked.push((rank, Entry { film: slot, piece: *piece }));
-        }
+        self.found.clear();
+        self.found.extend(entries.filter_map(see));
+        let version = self.found.first().map(|(_, seen)| seen.version);
+        self.consider(film, &layout, &view);
         if self.best.is_none() {
             // SAFETY: announced.
             let now = film.look(lane, Span::NONE, |root| unsafe { root.head() }.number);
@@ -218,20 +251,21 @@ impl<R: Reclaim> Search<'_, R> {
     }
 
     /// Keeps the lowest of these ranks for the next eviction, but for the victim's.
-    fn remember(&self, mut ranked: Vec<Ranked>) {
+    fn remember(&mut self) {
         let victim = self.best.as_ref().map(|v| Entry { film: v.film.id.index, piece: v.piece });
-        ranked.retain(|(rank, entry)| !rank.futile && Some(*entry) != victim);
-        lowest(&mut ranked);
-        self.shared.shortlist.set(ranked.into_iter().map(|(_, entry)| entry.packed()));
+        self.ranked.retain(|(rank, entry)| !rank.is_futile() && Some(*entry) != victim);
+        lowest(&mut self.ranked);
+        self.shared.shortlist.set(self.ranked.iter().map(|(_, entry)| entry.packed()));
     }
 
-    /// Looks at up to `count` pieces of one film, from its hand on; and notes, if that is all of
-    /// them, some of the lowest ranks that are good.
+    /// Looks at up to `count` pieces of one film, from its hand on; of the ranks it notes, if that is
+    /// all of them, some of the lowest that are good.
     ///
     /// A leaf's numbers are copied under an announcement of its nodes, and then each piece is
     /// looked at under one of its own.
-    fn walk(&mut self, film: &Arc<Film<R>>, count: usize, good: &mut Vec<Ranked>) {
-        let view = film.protections.view(&film.layout.load(), self.now, !self.soft);
+    fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
+        let layout = film.layout.load();
+        let view = film.protections.view(&layout, self.now, !self.soft);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -253,22 +287,14 @@ impl<R: Reclaim> Search<'_, R> {
                     let pieces = pieces.into_iter().flatten().map(|(piece, _)| piece);
                     numbers.extend(pieces.take(left));
                 });
-                let mut found = Vec::with_capacity(numbers.len());
+                self.found.clear();
                 for &piece in &numbers {
                     film.hand.store(piece.wrapping_add(1), Ordering::Relaxed);
-                    found.extend(film.see(lane, piece, !all).map(|seen| (piece, seen)));
+                    self.found.extend(film.see(lane, piece, !all).map(|seen| (piece, seen)));
                 }
-                let ranks = self.consider(film, &view, &found);
-                if all {
-                    for (rank, (piece, _)) in ranks.into_iter().zip(&found) {
-                        if rank.is_good() {
-                            if good.len() == 2 * shortlist::LEN {
-                                lowest(good);
-                            }
-                            good.push((rank, Entry { film: film.id.index, piece: *piece }));
-                        }
-                    }
-                }
+                self.consider(film, &layout, &view);
+                self.ranked.retain(|(rank, _)| all && rank.is_good());
+                lowest(&mut self.ranked);
                 left -= numbers.len();
                 if left == 0 {
                     break;
@@ -278,22 +304,8 @@ impl<R: Reclaim> Search<'_, R> {
         self.gone |= self.best.is_none() && film.version() != version;
     }
 
-    /// Compares candidates of one film with the best so far; their ranks.
-    fn consider(&mut self, film: &Arc<Film<R>>, view: &View, found: &[(u32, Seen)]) -> Vec<Rank> {
-        let ranks = self.rank(film, view, found);
-        for (rank, (piece, seen)) in ranks.iter().zip(found) {
-            let worse = |best: &Victim<R>| *rank < best.rank;
-            if (self.futile || !rank.futile) && self.best.as_ref().is_none_or(worse) {
-                let (&piece, &Seen { shown, size, .. }) = (piece, seen);
-                self.best =
-                    Some(Victim { film: Arc::clone(film), piece, shown, size, rank: *rank });
-            }
-        }
-        ranks
-    }
-
-    fn rank(&self, film: &Film<R>, view: &View, found: &[(u32, Seen)]) -> Vec<Rank> {
-        let layout = film.layout.load();
+    /// Notes the ranks of what was found in one film, and compares them with the best so far.
+    fn consider(&mut self, film: &Arc<Film<R>>, layout: &Layout, view: &View) {
         let candidate = |(piece, seen): &(u32, Seen)| Candidate {
             storage: film.id,
             piece: *piece,
@@ -305,29 +317,35 @@ impl<R: Reclaim> Search<'_, R> {
             visited: seen.visited,
             age: seen.version.saturating_sub(seen.born),
         };
-        let candidates: Vec<_> = found.iter().map(candidate).collect();
-        let policy = &**self.shared.policy;
-        let worths = policy::rank(policy, &view.scene(film.id), &candidates);
+        self.candidates.clear();
+        self.candidates.extend(self.found.iter().map(candidate));
+        let scene = view.scene(film.id);
+        policy::rank(&**self.shared.policy, &scene, &self.candidates, &mut self.worths);
         let held_up = self.again && film.table.pass_is_under_way();
-        let rank = |((piece, seen), worth): (&(u32, Seen), f64)| {
-            let futile = seen.pinned || film.table.shown_by_stalled(*piece, seen.born);
-            if film.removed() || !view.known(*piece) {
-                let (protection, worth) = (Protection::None, f64::MIN);
-                return Rank { futile, held_up, protection, worth };
+        let removed = film.removed();
+        let said = self.candidates.iter().zip(&self.worths);
+        for (&(piece, ref seen), (candidate, worth)) in self.found.iter().zip(said) {
+            let futile = seen.pinned || film.table.shown_by_stalled(piece, seen.born);
+            let (protection, worth) = if removed || !view.known(piece) {
+                (Protection::None, f64::MIN)
+            } else {
+                (candidate.protection, *worth)
+            };
+            let rank = Rank::new(futile, held_up, protection, worth);
+            self.ranked.push((rank, Entry { film: film.id.index, piece }));
+            let worse = |best: &Victim<R>| rank < best.rank;
+            if (self.futile || !rank.is_futile()) && self.best.as_ref().is_none_or(worse) {
+                let Seen { shown, size, .. } = *seen;
+                self.best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });
             }
-            let protection = view.class(*piece);
-            Rank { futile, held_up, protection, worth }
-        };
-        found.iter().zip(worths).map(rank).collect()
+        }
     }
 }
 
 /// Keeps the lowest ranks, as many as are remembered.
 fn lowest(ranked: &mut Vec<Ranked>) {
     if ranked.len() > shortlist::LEN {
-        // Worths are numbers, and so are in order.
-        let order = |a: &Rank, b: &Rank| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
-        ranked.select_nth_unstable_by(shortlist::LEN, |a, b| order(&a.0, &b.0));
+        ranked.select_nth_unstable_by(shortlist::LEN, |a, b| a.0.order(&b.0));
         ranked.truncate(shortlist::LEN);
     }
 }

@@ -239,14 +239,18 @@ impl Policy for NextUse {
     }
 }
 
-/// Asks the policy, whatever it does: a worth for each candidate, in their order.
-pub(crate) fn rank(policy: &dyn Policy, scene: &Scene<'_>, candidates: &[Candidate]) -> Vec<f64> {
-    let mut worth = Vec::with_capacity(candidates.len());
+/// Asks the policy, whatever it does: `worth` is made a worth for each candidate, in their order.
+pub(crate) fn rank(
+    policy: &dyn Policy,
+    scene: &Scene<'_>,
+    candidates: &[Candidate],
+    worth: &mut Vec<f64>,
+) {
+    worth.clear();
     // Should it panic, what it said before counts.
-    foreign::call(|| policy.rank(scene, candidates, &mut worth));
+    foreign::call(|| policy.rank(scene, candidates, worth));
     worth.resize(candidates.len(), 0.0);
     worth.iter_mut().filter(|worth| worth.is_nan()).for_each(|worth| *worth = 0.0);
-    worth
 }
 
 /// Tells the policy, whatever it does.
@@ -307,9 +311,14 @@ mod tests {
         }
         let film = StorageId { index: 0, generation: 0 };
         let scene = Scene::new(film, Duration::ZERO, 0..1, 1, 1, &[]);
+        let worths = |policy: &dyn Policy, candidates: &[Candidate]| {
+            let mut worths = vec![9.0];
+            rank(policy, &scene, candidates, &mut worths);
+            worths
+        };
         let read = Candidate { visited: true, ..candidate() };
-        assert_eq!(rank(&Bad, &scene, &[candidate(), read.clone()]), [0.0, 0.0]);
-        assert_eq!(rank(&Bad, &scene, &[read]), [0.0]);
+        assert_eq!(worths(&Bad, &[candidate(), read.clone()]), [0.0, 0.0]);
+        assert_eq!(worths(&Bad, &[read]), [0.0]);
         struct Silent;
         impl Policy for Silent {
             fn worth(&self, _: &Candidate) -> f64 {
@@ -319,6 +328,6 @@ mod tests {
                 worth.push(2.0);
             }
         }
-        assert_eq!(rank(&Silent, &scene, &[candidate(), candidate()]), [2.0, 0.0]);
+        assert_eq!(worths(&Silent, &[candidate(), candidate()]), [2.0, 0.0]);
     }
 }

@@ -216,19 +216,24 @@ impl Roster {
         Some(word)
     }
 
-    /// Adds up to `count` pieces, of which there are `resident`: all if few seats are in use, or few
-    /// are taken and not too many in use; else drawn from all alike. Packed, as a seat has them.
-    pub(crate) fn sample(&self, count: usize, resident: u64, words: &mut Vec<u64>) {
+    /// Adds up to `count` pieces, of which there are `resident`; whether that is all. It is if few
+    /// seats are in use, or few are taken and not too many in use; else they are drawn from all alike, one from each of `count` equal
+    /// parts of the seats in turn, so that hardly any is drawn twice. Packed, as a seat has them.
+    pub(crate) fn sample(&self, count: usize, resident: u64, words: &mut Vec<u64>) -> bool {
         let used = self.used.load(Ordering::Relaxed);
         if used as usize <= count || (used <= TRIES && resident <= count as u64) {
             words.extend((0..used).filter_map(|number| self.taken(number)).take(count));
-            return;
+            return true;
         }
-        // Where there are many, hardly any is drawn twice.
-        let few = (used as usize) < 64 * count;
+        // From any part on: if many seats are free, the last round ends before its last part.
+        let mut part = self.draw(1).next().map_or(0, |number| below(number, count as u32));
         for number in self.draw(TRIES) {
-            let Some(word) = self.taken(below(number, used)) else { continue };
-            if few && words.contains(&word) {
+            part = (part + 1) % count as u32;
+            // Where a part ends within a seat, the next one begins there.
+            let (part, within) = (u64::from(part), u64::from(below(number, used)));
+            let seat = (part * u64::from(used) + within) / count as u64;
+            let Some(word) = self.taken(seat as u32) else { continue };
+            if words.last() == Some(&word) {
                 continue;
             }
             words.push(word);
@@ -236,6 +241,7 @@ impl Roster {
                 break;
             }
         }
+        false
     }
 
     /// So many random numbers.

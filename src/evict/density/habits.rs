@@ -149,10 +149,10 @@ impl Tally {
 
 /// What is to be expected of viewers.
 pub(super) struct Habits {
-    /// The hazard of quitting, summed up over the age of a session.
-    pub(super) quit: Curve,
-    /// The hazard that a piece so far ahead is skipped until it is reached.
-    pub(super) skip: Curve,
+    /// The part of the sessions that last so long.
+    pub(super) stay: Curve,
+    /// How likely a piece so far ahead is not skipped until it is reached.
+    pub(super) unskipped: Curve,
     /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
     pub(super) back: Curve,
     /// How many pauses last so long, and the sum of that; nothing if pauses do not count.
@@ -176,9 +176,11 @@ impl Habits {
         let frequency = |what: &(f64, Histogram), term| what.0 / tally.played * counts(term);
         let quits = counts(Term::Quitting);
         let quit = Curve::sum(|step| quits * tally.hazard(step) * width(step));
+        let stay = quit.map(|hazard| (-hazard).exp());
         // A jump forward from any place up to it, far enough to pass it.
         let skips = frequency(&tally.skip, Term::Skipping);
-        let skip = tally.skip.1.survival().integral().map(|area| area * skips);
+        let skip = tally.skip.1.survival().integral();
+        let unskipped = skip.map(|area| (-area * skips).exp());
         let jumped = tally.back.1.survival();
         let seen_again = jumped.integral();
         let paused = tally.pause.1.survival();
@@ -187,13 +189,13 @@ impl Habits {
         let slow = 1.0
             + frequency(&tally.pause, Term::Pausing) * pauses.last()
             + jumps_back * seen_again.last();
-        let reach = Curve::new(|step| (-quit.at(start(step)) - skip.at(start(step))).exp());
+        let reach = Curve::new(|step| stay.at(start(step)) * unskipped.at(start(step)));
         let live = tally.live.then(|| came_by(&tally.lag, &reach));
         let back = back(&jumped, &seen_again, tally.window.0, jumps_back);
         let from_start = tally.from_start / tally.starts;
         let pause = terms.has(Term::Pausing).then_some((paused, pauses));
         let probes = terms.has(Term::Probing);
-        Self { quit, skip, back, pause, slow, reach, from_start, live, probes }
+        Self { stay, unskipped, back, pause, slow, reach, from_start, live, probes }
     }
 
     /// Seconds that a pause still lasts which has lasted so long: the mean residual life.
@@ -344,13 +346,13 @@ mod tests {
         };
         near(habits.slow, 1.0 + often * 100.0 + often * 20.0, 0.05);
         // Of jumps by 90 s those from less far away than that skip it.
-        near(habits.skip.at(50.0), often * 50.0, 0.03);
-        near(habits.skip.at(300.0), often * 90.0, 0.08);
+        near(-habits.unskipped.at(50.0).ln(), often * 50.0, 0.03);
+        near(-habits.unskipped.at(300.0).ln(), often * 90.0, 0.08);
         near(habits.pause_left(0.0), 100.0, 0.1);
         near(habits.pause_left(40.0), 60.0, 0.15);
         near(habits.reach.at(0.0), 1.0, 1e-9);
         let at = start(30);
-        let reached = (-habits.quit.at(at) - habits.skip.at(at)).exp();
+        let reached = habits.stay.at(at) * habits.unskipped.at(at);
         near(habits.reach.at(at), reached, 1e-9);
         near(habits.from_start, 0.9, 1e-9);
         assert!(habits.live.is_none());

@@ -1,16 +1,15 @@
 //! What a piece of one film is worth at one moment.
 
-use std::array;
 use std::time::Duration;
 
 use super::habits::{Habits, RESUMED};
-use crate::evict::policy::{self, Candidate, Scene};
+use crate::evict::policy::{Candidate, Scene};
 
-/// Playheads that are asked how soon they come by a piece: the next ones. Those further behind come
-/// when one of these has, or has not.
-const COMING: usize = 4;
-/// Playheads that may jump back to a piece: the last ones that passed it.
-const PASSED: usize = 4;
+/// Playheads that are asked about a piece, how soon they come by or whether they jump back: the
+/// nearest that play, and the nearest that rests. With four of each the misses are the same to a
+/// thousandth, or live to three, and to ask them takes half as long again.
+const PLAYING: usize = 2;
+const ASKED: usize = PLAYING + 1;
 /// A miss that a viewer waits for is as bad as so many that he does not notice.
 const WAITED: f64 = 4.0;
 /// Nothing is sooner than this many seconds.
@@ -29,29 +28,32 @@ struct Watcher {
     since: f64,
     /// Seconds that it is expected to pause from now on.
     pause: f64,
-    /// Seconds ahead of it that were asked for already.
+    /// Seconds ahead of it that were asked for already, and one by them.
     window: f64,
-    /// Seconds since its session began, and the hazard of quitting up to then.
+    per_window: f64,
+    /// Seconds since its session began.
     age: f64,
-    quit: f64,
-    /// How likely its viewer is there.
+    /// How likely its viewer is there; and the same by how likely a session lasts up to now, for it
+    /// has.
     there: f64,
+    still: f64,
 }
 
 /// A film as its policy sees it during one eviction.
 pub(super) struct Outlook<'a> {
     habits: &'a Habits,
     scene: &'a Scene<'a>,
-    /// The furthest first.
-    watchers: Vec<Watcher>,
+    /// Whose viewers play, as far as is known; and the others. The furthest first.
+    playing: Vec<Watcher>,
+    resting: Vec<Watcher>,
     /// New sessions a second.
     arrivals: f64,
     /// Seconds that a byte plays.
     second: f64,
     /// Where the film ends, in seconds.
     end: f64,
-    /// The part of resumed sessions that each second of it is the start of.
-    starts: f64,
+    /// Where the last of the resumed sessions start, in seconds.
+    resumed: f64,
 }
 
 impl<'a> Outlook<'a> {
@@ -60,44 +62,53 @@ impl<'a> Outlook<'a> {
         // The same for places of playheads and of pieces: they are compared.
         let second = scene.seconds(1);
         let still = f64::max(STILL.0, STILL.1 * scene.seconds(scene.piece_len));
-        let watcher = |seen: &policy::Watcher| {
+        let (mut playing, mut resting) = (Vec::with_capacity(scene.watchers.len()), Vec::new());
+        for seen in scene.watchers {
             let (since, age) = (ago(seen.moved), ago(seen.opened));
-            let playing = seen.playing && since <= still;
-            Watcher {
+            let plays = seen.playing && since <= still;
+            let there = if seen.open { 1.0 } else { BACK };
+            let window = seen.ahead as f64 * second;
+            let watcher = Watcher {
                 position: seen.position as f64 * second,
                 since,
-                pause: if playing { 0.0 } else { habits.pause_left(since) },
-                window: seen.ahead as f64 * second,
+                pause: if plays { 0.0 } else { habits.pause_left(since) },
+                window,
+                per_window: 1.0 / window.max(SOON),
                 age,
-                quit: habits.quit.at(age),
-                there: if seen.open { 1.0 } else { BACK },
-            }
-        };
-        let mut watchers: Vec<_> = scene.watchers.iter().map(watcher).collect();
-        watchers.sort_unstable_by(|a, b| b.position.total_cmp(&a.position));
+                there,
+                still: there / habits.stay.at(age).max(f64::MIN_POSITIVE),
+            };
+            if plays { &mut playing } else { &mut resting }.push(watcher);
+        }
+        for watchers in [&mut playing, &mut resting] {
+            watchers.sort_unstable_by(|a, b| b.position.total_cmp(&a.position));
+        }
         let end = scene.seconds(scene.film.end).max(1.0);
-        let starts = 1.0 / (RESUMED * end);
-        Self { habits, scene, watchers, arrivals, second, end, starts }
+        Self { habits, scene, playing, resting, arrivals, second, end, resumed: RESUMED * end }
     }
 
     /// The hits a second that keeping the piece is expected to bring.
     pub(super) fn density(&self, candidate: &Candidate) -> f64 {
         let begin = candidate.bytes.start as f64 * self.second;
         let end = candidate.bytes.end as f64 * self.second;
-        let passed = self.watchers.partition_point(|watcher| watcher.position >= end);
-        let (passed, coming) = self.watchers.split_at(passed);
-        let from_ahead = passed.iter().rev().take(PASSED).map(|w| self.jump_back(w, begin, end));
-        let rate = self.arrive(candidate, begin) + from_ahead.sum::<f64>();
-        let mut uses: [_; COMING] = array::from_fn(|n| {
-            let use_of = |watcher| self.come_by(watcher, begin, end);
-            coming.get(n).map_or(Use::NEVER, use_of)
-        });
-        // By a pause the nearest may come later than the next.
-        if !uses.is_sorted_by(|a, b| a.time <= b.time) {
-            uses.sort_unstable_by(|a, b| a.time.total_cmp(&b.time));
+        let mut rate = self.arrive(candidate, begin);
+        let mut uses = [Use::NEVER; ASKED];
+        let (first, last) = uses.split_at_mut(PLAYING);
+        let mut waited = false;
+        for (watchers, uses) in [(&self.playing, first), (&self.resting, last)] {
+            let passed = watchers.partition_point(|watcher| watcher.position >= end);
+            let (passed, coming) = watchers.split_at(passed);
+            for watcher in passed.iter().rev().take(uses.len()) {
+                rate += self.jump_back(watcher, begin, end);
+            }
+            // What the nearest has asked for already it will wait for.
+            waited |= coming.first().is_some_and(|w| end <= w.position + w.window);
+            for (use_, watcher) in uses.iter_mut().zip(coming) {
+                *use_ = self.come_by(watcher, begin, end);
+            }
         }
-        // What the nearest has asked for already it will wait for.
-        let waited = coming.first().is_some_and(|w| end <= w.position + w.window);
+        // By their windows those may be first that are not the nearest.
+        uses.sort_unstable_by(|a, b| a.time.total_cmp(&b.time));
         let weight = if waited { WAITED } else { 1.0 };
         weight * self.next_use(rate, &uses)
     }
@@ -119,15 +130,15 @@ impl<'a> Outlook<'a> {
     /// How likely it does.
     fn likely(&self, use_: &Use<'_>) -> f64 {
         let Some(watcher) = use_.watcher else { return 0.0 };
-        let quit = self.habits.quit.at(watcher.age + use_.time) - watcher.quit;
-        watcher.there * (-quit - self.habits.skip.at(use_.way)).exp()
+        let stays = watcher.still * self.habits.stay.at(watcher.age + use_.time);
+        stays * self.habits.unskipped.at(use_.way)
     }
 
     fn jump_back(&self, watcher: &Watcher, begin: f64, end: f64) -> f64 {
         let length = f64::max(end - begin, 0.0);
         let behind = watcher.position - end + watcher.since.min(length) - length / 2.0;
         // Of the window that is needed after a jump, the first piece is waited for.
-        let first = length / f64::max(watcher.window, length).max(SOON);
+        let first = f64::min(length * watcher.per_window, 1.0);
         let weight = 1.0 + (WAITED - 1.0) * first;
         weight * watcher.there * self.habits.back.at(behind.max(0.0))
     }
@@ -137,19 +148,19 @@ impl<'a> Outlook<'a> {
     fn arrive(&self, candidate: &Candidate, begin: f64) -> f64 {
         let habits = self.habits;
         let (film, bytes) = (&self.scene.film, &candidate.bytes);
+        // Of those who arrive the part that comes by, and how long after that, over all of them.
         let (part, delay) = if let (true, Some((part, delay))) = (self.scene.live, &habits.live) {
             let lag = self.end - begin;
-            (part.at(lag), delay.at(lag))
+            let part = part.at(lag);
+            (part, part * delay.at(lag))
         } else {
-            let between = f64::min(begin * self.starts, 1.0);
-            let way = begin - between / self.starts / 2.0;
-            let resumed = (1.0 - habits.from_start) * between * habits.reach.at(way);
+            let between = f64::min(begin, self.resumed);
+            let way = begin - between / 2.0;
+            let resumed = (1.0 - habits.from_start) * between / self.resumed * habits.reach.at(way);
             let started = habits.from_start * habits.reach.at(begin);
-            let part = started + resumed;
-            (part, (started * begin + resumed * way) / part.max(1e-12))
+            (started + resumed, started * begin + resumed * way)
         };
-        let rate = self.arrivals * part;
-        let mut hits = if rate > 0.0 { 1.0 / (1.0 / rate + delay * habits.slow) } else { 0.0 };
+        let mut hits = self.arrivals * part / (1.0 + self.arrivals * delay * habits.slow);
         let ends = !self.scene.live && habits.probes;
         if ends && (bytes.start <= film.start || bytes.end >= film.end) {
             hits += WAITED * self.arrivals;
@@ -164,30 +175,34 @@ impl<'a> Outlook<'a> {
     /// the soonest first, beside others at any time with `rate`. Waiting up to the n-th of them
     /// gives a probability of a use and a mean time: the best quotient counts (an index of
     /// Gittins, 1979; hit density, as LHD estimates it from ages: Beckmann et al., NSDI 2018).
-    fn next_use(&self, rate: f64, uses: &[Use<'_>; COMING]) -> f64 {
-        let (mut best, mut used, mut unused, mut waited, mut before) = (rate, 0.0, 1.0, 0.0, 0.0);
+    fn next_use(&self, rate: f64, uses: &[Use<'_>; ASKED]) -> f64 {
+        // As a fraction: a division takes as long as all the rest of a round.
+        let (mut best, mut by) = (rate, 1.0);
+        let (mut unused, mut waited, mut before) = (1.0, 0.0, 0.0);
         for next in uses {
             let step = next.time - before;
+            before = next.time;
+            // None of the others until then: e^-x, by the first terms of e^x.
+            let x = rate * step;
+            let terms = 1.0 + x * (1.0 / 2.0 + x * (1.0 / 6.0 + x * (1.0 / 24.0)));
+            let none = 1.0 / (1.0 + x * terms);
+            waited += unused * step * terms * none;
             // Sure as it may be, it cannot be better.
-            let least = waited + unused * step / (1.0 + rate * step);
-            if best * (least + SOON) >= 1.0 {
+            if best * (waited + SOON) >= by {
                 break;
             }
-            before = next.time;
-            let meanwhile = if rate * step > 1e-9 { -(-rate * step).exp_m1() } else { 0.0 };
-            waited += unused * if meanwhile > 0.0 { meanwhile / rate } else { step };
-            used += unused * meanwhile;
-            unused *= 1.0 - meanwhile;
-            let probability = self.likely(next);
-            used += unused * probability;
-            unused *= 1.0 - probability;
-            best = f64::max(best, used / (waited + SOON));
+            unused *= none * (1.0 - self.likely(next));
+            let used = 1.0 - unused;
+            if used * by > best * (waited + SOON) {
+                (best, by) = (used, waited + SOON);
+            }
         }
-        best
+        best / by
     }
 }
 
 /// A playhead's way to a piece.
+#[derive(Clone, Copy)]
 struct Use<'w> {
     /// Seconds until then.
     time: f64,
@@ -204,7 +219,8 @@ impl Use<'_> {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-    use crate::evict::density::curve::Curve;
+    use crate::evict::density::curve::{Curve, STEPS};
+    use crate::evict::policy::Watcher;
     use crate::id::StorageId;
 
     /// Bytes of a piece, which plays ten seconds.
@@ -216,8 +232,8 @@ mod tests {
             Curve::new(|step| at + slope * crate::evict::density::curve::start(step))
         };
         Habits {
-            quit: line(1e-4, 0.0),
-            skip: line(2e-4, 0.0),
+            stay: line(-1e-4, 1.0),
+            unskipped: line(-2e-4, 1.0),
             back: line(-1e-8, 1e-3),
             pause: None,
             slow: 1.25,
@@ -228,9 +244,9 @@ mod tests {
         }
     }
 
-    fn watcher(position: u64) -> policy::Watcher {
+    fn watcher(position: u64) -> Watcher {
         let zero = Duration::ZERO;
-        policy::Watcher {
+        Watcher {
             position,
             ahead: 3 * LEN,
             opened: zero,
@@ -240,13 +256,18 @@ mod tests {
         }
     }
 
-    fn density(habits: &Habits, arrivals: f64, watchers: &[policy::Watcher], piece: u64) -> f64 {
+    fn density(habits: &Habits, arrivals: f64, watchers: &[Watcher], piece: u64) -> f64 {
         let (film, now) = (0..100 * LEN, Duration::from_secs(100));
         let storage = StorageId { index: 0, generation: 0 };
         let scene = Scene::new(storage, now, film, LEN, LEN / 10, watchers);
         let scene = if habits.live.is_some() { scene.live() } else { scene };
         let candidate = Candidate::new(storage, piece as u32, piece * LEN..(piece + 1) * LEN);
         Outlook::new(habits, &scene, arrivals).density(&candidate)
+    }
+
+    /// How likely one comes whose session has lasted for 100 s.
+    fn likely(time: f64, way: f64) -> f64 {
+        (1.0 - 1e-4 * (100.0 + time)) / (1.0 - 1e-4 * 100.0) * (1.0 - 2e-4 * way)
     }
 
     #[track_caller]
@@ -260,15 +281,14 @@ mod tests {
         // At 200 s, 4 s into what it read last, with a window of 30 s: 100 s to the piece, so 70 to
         // where the window reaches it, and 6 until the playhead moves on.
         let time: f64 = (70.0 + 6.0) * 1.25;
-        let likely = (-1e-4 * time - 2e-4 * 70.0).exp();
-        same(density(&habits, 0.0, &[watcher(20 * LEN)], 30), likely / (time + SOON));
+        same(density(&habits, 0.0, &[watcher(20 * LEN)], 30), likely(time, 70.0) / (time + SOON));
         // Within the window it is waited for.
         let time: f64 = (20.0 + 6.0) * 1.25;
-        let likely = (-1e-4 * time - 2e-4 * 20.0).exp();
-        same(density(&habits, 0.0, &[watcher(20 * LEN)], 22), WAITED * likely / (time + SOON));
+        let expected = WAITED * likely(time, 20.0) / (time + SOON);
+        same(density(&habits, 0.0, &[watcher(20 * LEN)], 22), expected);
         // A viewer who has left is there as likely as not.
-        let left = policy::Watcher { open: false, ..watcher(20 * LEN) };
-        same(density(&habits, 0.0, &[left], 22), BACK * WAITED * likely / (time + SOON));
+        let left = Watcher { open: false, ..watcher(20 * LEN) };
+        same(density(&habits, 0.0, &[left], 22), BACK * expected);
     }
 
     #[test]
@@ -276,10 +296,10 @@ mod tests {
         let habits = habits(false);
         let use_of = |way: f64| {
             let time: f64 = (way + 6.0) * 1.25;
-            (time, (-1e-4 * time - 2e-4 * way).exp())
+            (time, likely(time, way))
         };
         // The nearer one has left, and may come back.
-        let left = policy::Watcher { open: false, ..watcher(20 * LEN) };
+        let left = Watcher { open: false, ..watcher(20 * LEN) };
         let ((first, one), (then, two)) = (use_of(70.0), use_of(170.0));
         let one = one * BACK;
         let waited = first + (1.0 - one) * (then - first);
@@ -289,41 +309,54 @@ mod tests {
     }
 
     #[test]
-    fn those_that_passed_may_jump_back_the_last_four_of_them() {
+    fn those_that_passed_may_jump_back_the_last_two_that_play_and_the_last_that_rests() {
         let habits = habits(false);
         // At 300 s, 4 s on; the piece's middle is at 155 s, and what is played began at 290 s.
         let behind = |position: f64| position - 160.0 + 4.0 - 5.0;
         let one = |position: f64| (1.0 + (WAITED - 1.0) / 3.0) * (1e-3 - 1e-8 * behind(position));
         same(density(&habits, 0.0, &[watcher(30 * LEN)], 15), one(300.0));
-        let many: Vec<_> = (30..36).map(|piece| watcher(piece * LEN)).collect();
-        let four = (30..34).map(|piece| one(f64::from(piece) * 10.0)).sum();
-        same(density(&habits, 0.0, &many, 15), four);
+        let mut many: Vec<_> = (30..36).map(|piece| watcher(piece * LEN)).collect();
+        same(density(&habits, 0.0, &many, 15), one(300.0) + one(310.0));
+        let rests = |piece| Watcher { playing: false, ..watcher(piece * LEN) };
+        many.extend([rests(28), rests(40)]);
+        same(density(&habits, 0.0, &many, 15), one(300.0) + one(310.0) + one(280.0));
+    }
+
+    #[test]
+    fn those_that_pause_hide_nobody_who_plays() {
+        // Pauses that last for another thousand seconds, however long they have.
+        let pause = (Curve::new(|_| 1.0), Curve::new(|step| f64::from(step == STEPS) * 1000.0));
+        let habits = Habits { pause: Some(pause), ..habits(false) };
+        let rests = |piece| Watcher { playing: false, ..watcher(piece * LEN) };
+        let mut watchers: Vec<_> = (21..27).map(rests).collect();
+        watchers.push(watcher(20 * LEN));
+        let playing = density(&habits, 0.0, &[watcher(20 * LEN)], 30);
+        same(density(&habits, 0.0, &watchers, 30), playing);
     }
 
     #[test]
     fn those_who_are_yet_to_arrive_come_by_some_time_after() {
         let habits = habits(false);
-        let arrive = |at: f64| {
+        let arrive = |rate: f64, at: f64| {
             let reach = |way: f64| 0.9 - 1e-6 * way;
             let between = f64::min(at / (RESUMED * 1000.0), 1.0);
             let way = at - between * RESUMED * 1000.0 / 2.0;
             let (started, resumed) = (0.75 * reach(at), 0.25 * between * reach(way));
             let delay = (started * at + resumed * way) / (started + resumed);
-            1.0 / (1.0 / (0.01 * (started + resumed)) + delay * 1.25)
+            1.0 / (1.0 / (rate * (started + resumed)) + delay * 1.25)
         };
-        same(density(&habits, 0.01, &[], 40), arrive(400.0));
-        same(density(&habits, 0.01, &[], 95), arrive(950.0));
+        same(density(&habits, 0.01, &[], 40), arrive(0.01, 400.0));
+        same(density(&habits, 0.01, &[], 95), arrive(0.01, 950.0));
         // Head and tail are read first of all.
-        same(density(&habits, 0.01, &[], 0), arrive(0.0) + WAITED * 0.01);
-        same(density(&habits, 0.01, &[], 99), arrive(990.0) + WAITED * 0.01);
+        same(density(&habits, 0.01, &[], 0), arrive(0.01, 0.0) + WAITED * 0.01);
+        same(density(&habits, 0.01, &[], 99), arrive(0.01, 990.0) + WAITED * 0.01);
         assert_eq!(density(&habits, 0.0, &[], 40), 0.0);
         // While one comes by, another may arrive.
-        let rate = arrive(400.0);
+        let rate = arrive(0.001, 400.0);
         let time: f64 = (70.0 + 6.0) * 1.25;
-        let likely = (-1e-4 * time - 2e-4 * 70.0).exp();
         let before = 1.0 - (-rate * time).exp();
-        let (used, waited) = (before + (1.0 - before) * likely, before / rate);
-        same(density(&habits, 0.01, &[watcher(30 * LEN)], 40), used / (waited + SOON));
+        let (used, waited) = (before + (1.0 - before) * likely(time, 70.0), before / rate);
+        same(density(&habits, 0.001, &[watcher(30 * LEN)], 40), used / (waited + SOON));
     }
 
     #[test]

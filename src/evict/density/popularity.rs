@@ -19,59 +19,101 @@ const ALIKE: f64 = 0.3;
 /// Films that are known by name; beyond them the least popular are forgotten.
 const FILMS: usize = 1 << 16;
 
-/// Arrivals, each fading with time.
+/// Arrivals count from a later moment on when what is counted has grown so much, and from so many
+/// seconds before that: long enough for what came earlier to have faded.
+const GROWN: f64 = 1e100;
+const KEPT: Duration = Duration::from_secs(32 * MEMORY as u64);
+
+/// A sum of arrivals: the bits of a float. Written by one thread at a time.
 #[derive(Default)]
-struct Arrivals {
-    /// The bits of a float.
-    count: Counter,
-    /// Milliseconds on the cache's clock.
-    last: Counter,
-}
+struct Sum(Counter);
 
-impl Arrivals {
-    fn count(&self, now: Duration) -> f64 {
-        let since = now.saturating_sub(Duration::from_millis(self.last.get())).as_secs_f64();
-        f64::from_bits(self.count.get()) * (-since / MEMORY).exp()
+impl Sum {
+    fn new(sum: f64) -> Self {
+        let this = Self::default();
+        this.add(sum);
+        this
     }
 
-    fn add(&self, now: Duration) {
-        let count = self.count(now) + 1.0;
-        self.last.set(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-        self.count.set(count.to_bits());
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.get())
+    }
+
+    fn add(&self, arrivals: f64) {
+        self.0.set((self.get() + arrivals).to_bits());
     }
 }
 
-/// The arrivals of all films. Written under the policy's mutex, read by evictions without: count and
-/// time of a film may be of two moments then, which makes an estimate a little worse.
+/// Arrivals so far. Instead of fading each one counts for more than those before it, so that nothing
+/// has to be touched as time goes by (forward decay: Cormode et al., ICDE 2009).
+#[derive(Default)]
+struct Seen {
+    /// When the first viewer arrived.
+    first: Duration,
+    /// When an arrival counts for one.
+    epoch: Duration,
+    all: Sum,
+    films: HashMap<StorageId, Arc<Sum>>,
+}
+
+impl Seen {
+    /// What an arrival counts for by now.
+    fn weight(&self, now: Duration) -> f64 {
+        (now.saturating_sub(self.epoch).as_secs_f64() / MEMORY).exp()
+    }
+
+    /// The same, counted from a later moment on.
+    fn from(&self, epoch: Duration) -> Self {
+        let faded = 1.0 / self.weight(epoch);
+        let film =
+            |(id, sum): (&StorageId, &Arc<Sum>)| (*id, Arc::new(Sum::new(sum.get() * faded)));
+        let films = self.films.iter().map(film).collect();
+        Self { first: self.first, epoch, all: Sum::new(self.all.get() * faded), films }
+    }
+
+    /// The same, and one more film of which nothing was seen yet. Of too many the less popular half
+    /// is forgotten.
+    fn with(&self, storage: StorageId) -> Self {
+        let mut films = HashMap::clone(&self.films);
+        if films.len() >= FILMS {
+            let mut sums: Vec<_> = films.values().map(|film| film.get()).collect();
+            let (_, middle, _) = sums.select_nth_unstable_by(FILMS / 2, f64::total_cmp);
+            let middle = *middle;
+            films.retain(|_, film| film.get() > middle);
+        }
+        films.insert(storage, Arc::default());
+        Self { first: self.first, epoch: self.epoch, all: Sum::new(self.all.get()), films }
+    }
+}
+
+/// The arrivals of all films. Written under the policy's mutex, read by evictions without: the sums
+/// may be of two moments then, which makes an estimate a little worse.
 #[derive(Default)]
 pub(super) struct Popularity {
-    films: ArcSwap<HashMap<StorageId, Arc<Arrivals>>>,
-    all: Arrivals,
-    /// Milliseconds at the first arrival, and one: 0 before.
-    first: Counter,
+    seen: ArcSwap<Seen>,
 }
 
 impl Popularity {
     pub(super) fn arrived(&self, storage: StorageId, now: Duration) {
-        if self.first.get() == 0 {
-            self.first.set(u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
+        let mut seen = self.seen.load_full();
+        if seen.films.is_empty() {
+            seen = Arc::new(Seen { first: now, epoch: now, ..Seen::default() });
         }
-        self.all.add(now);
-        let films = self.films.load();
-        if let Some(known) = films.get(&storage) {
-            return known.add(now);
+        if seen.weight(now) > GROWN {
+            seen = Arc::new(seen.from(now.saturating_sub(KEPT)));
+            self.seen.store(Arc::clone(&seen));
         }
-        let mut films = HashMap::clone(&films);
-        if films.len() >= FILMS {
-            let mut counts: Vec<_> = films.values().map(|film| film.count(now)).collect();
-            let (_, middle, _) = counts.select_nth_unstable_by(FILMS / 2, f64::total_cmp);
-            let middle = *middle;
-            films.retain(|_, film| film.count(now) > middle);
+        let weight = seen.weight(now);
+        let count = |seen: &Seen, film: &Sum| {
+            seen.all.add(weight);
+            film.add(weight);
+        };
+        if let Some(film) = seen.films.get(&storage) {
+            return count(&seen, film);
         }
-        let film = Arc::<Arrivals>::default();
-        film.add(now);
-        films.insert(storage, film);
-        self.films.store(Arc::new(films));
+        let seen = seen.with(storage);
+        seen.films.get(&storage).into_iter().for_each(|film| count(&seen, film));
+        self.seen.store(Arc::new(seen));
     }
 
     /// Arrivals a second to be expected at the film; `None` if no viewer ever arrived there.
@@ -79,14 +121,15 @@ impl Popularity {
     /// The mean of a gamma distribution, whose prior has the mean of all films. The first arrival
     /// of all says nothing of how often they come, and is left out of that.
     pub(super) fn arrivals(&self, storage: StorageId, now: Duration) -> Option<f64> {
-        let films = self.films.load();
-        let film = films.get(&storage)?.count(now);
-        let first = Duration::from_millis(self.first.get().saturating_sub(1));
-        let since = now.saturating_sub(first).as_secs_f64();
-        let time = MEMORY * -(-since / MEMORY).exp_m1() + BEFORE;
-        let all = (self.all.count(now) - 1.0).max(0.0) + ASSUMED;
-        let mean = all / time / films.len() as f64;
-        Some((film + ALIKE) / (time + ALIKE / mean))
+        let seen = self.seen.load();
+        let film = seen.films.get(&storage)?.get();
+        let faded = 1.0 / seen.weight(now);
+        let since = now.saturating_sub(seen.first).as_secs_f64();
+        let rest = if seen.epoch == seen.first { faded } else { (-since / MEMORY).exp() };
+        let time = MEMORY * (1.0 - rest) + BEFORE;
+        let all = (seen.all.get() * faded - 1.0).max(0.0) + ASSUMED;
+        let mean = all / time / seen.films.len() as f64;
+        Some((film * faded + ALIKE) / (time + ALIKE / mean))
     }
 }
 
@@ -128,17 +171,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_counted_from_a_later_moment_is_the_same() {
+        let seen = Popularity::default();
+        // 231 times as long as an arrival is remembered, e^230 being about 1e100.
+        let (year, often) = (at(231 * MEMORY as u64), at(3000));
+        seen.arrived(film(0), at(0));
+        seen.arrived(film(1), at(0));
+        let now = year + 10 * often;
+        (0..10).for_each(|n| seen.arrived(film(0), year + n * often));
+        let moved = seen.seen.load().epoch;
+        assert_eq!(moved, year - KEPT, "the test is too short");
+        let sum: f64 = (1..=10).map(|n| (-(f64::from(n) * 3000.0) / MEMORY).exp()).sum();
+        let time = MEMORY + BEFORE;
+        let mean = (sum - 1.0 + ASSUMED) / time / 2.0;
+        let expected = |count: f64| (count + ALIKE) / (time + ALIKE / mean);
+        for (index, count) in [(0, sum), (1, 0.0)] {
+            let rate = seen.arrivals(film(index), now).unwrap();
+            assert!((rate / expected(count) - 1.0).abs() < 1e-9, "{rate} {}", expected(count));
+        }
+    }
+
+    #[test]
     fn films_that_nobody_opens_any_more_are_forgotten() {
         let seen = Popularity::default();
-        let mut films: HashMap<_, Arc<Arrivals>> = HashMap::new();
-        for index in 0..FILMS as u32 {
-            let arrivals = Arc::<Arrivals>::default();
-            (0..=index % 3).for_each(|_| arrivals.add(at(0)));
-            films.insert(film(index), arrivals);
-        }
-        seen.films.store(Arc::new(films));
+        let sum = |index: u32| (film(index), Arc::new(Sum::new(1.0 + f64::from(index % 3))));
+        let films = (0..FILMS as u32).map(sum).collect();
+        seen.seen.store(Arc::new(Seen { films, ..Seen::default() }));
         seen.arrived(film(u32::MAX), at(1));
-        assert!(seen.films.load().len() < FILMS);
+        assert!(seen.seen.load().films.len() < FILMS);
         assert!(seen.arrivals(film(u32::MAX), at(1)).is_some());
         assert!(seen.arrivals(film(2), at(1)).is_some() && seen.arrivals(film(0), at(1)).is_none());
     }

@@ -14,7 +14,7 @@ use crate::players::Players;
 use crate::trace::{Event, Key};
 
 /// Candidates of an eviction, and runners-up of the last one, as in the library.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 48;
 const RUNNERS_UP: usize = 16;
 
 pub struct Density {
