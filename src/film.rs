@@ -153,7 +153,7 @@ impl<R: Reclaim> Film<R> {
             unsafe {
                 let root = domain.scheme.enter(&lane.announcement, &self.table.root, span);
                 let held = root.get(piece).map(|found| {
-                    found.header().visit();
+                    found.header().visit(root.head().mark);
                     found.retain();
                     Held::new(found)
                 });

@@ -65,8 +65,8 @@
 //!    hands a counted handle to each waiter, so that no eviction comes in between.
 //! 8. No reader runs a destructor of a piece or of a table node. The last drop of a [`Held`]
 //!    puts the buffer on a lock-free list that writers take back.
-//! 9. A borrowed hit whose visited mark is set writes nothing that another reader's hit reads or
-//!    writes.
+//! 9. A borrowed hit of a piece that was read before in the same few dozen versions, and not looked at
+//!    by an eviction since, writes nothing that another reader's hit reads or writes.
 //! 10. [`Observer`]s are told of each eviction exactly once, on the evicting thread, outside
 //!     every lock, before the piece is unpublished.
 //! 11. Abort is idempotent: pending waits end, later writes and waits fail, what is present stays

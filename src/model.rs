@@ -206,7 +206,7 @@ impl<R: Reclaim> Snapshot<R> {
         unsafe {
             let found = self.root.get(piece)?;
             found.header().canary.sing();
-            found.header().visit();
+            found.header().visit(self.root.head().mark);
             let bytes = found.bytes().try_into().expect("the length of a piece");
             Some((found.header().index(), bytes))
         }

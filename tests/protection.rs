@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -248,6 +249,31 @@ fn reading_a_piece_keeps_it_and_writing_it_does_not() {
     drop(a.get(3).unwrap());
     let gone = press(&a, &b, 4);
     assert!((0..4).all(|piece| a.contains(piece)), "{gone:?}");
+}
+
+#[test]
+fn in_the_only_film_what_was_read_last_stays() {
+    let cache = cache::<Interval>(MIB);
+    let film = film(&cache, 200, LEN);
+    fill(&film, 0..14);
+    let read = |pieces: Range<u32>| {
+        pieces.for_each(|piece| drop(film.get(piece).unwrap()));
+        for _ in 0..100 {
+            fill(&film, 150..151);
+            film.evict(150..151).unwrap();
+        }
+    };
+    // All are read, and those last that were published first.
+    read(7..14);
+    read(0..7);
+    let left = |pieces: Range<u32>| pieces.filter(|piece| film.contains(*piece)).count();
+    for piece in 20.. {
+        fill(&film, piece..piece + 1);
+        assert_eq!(left(0..7), 7);
+        if left(7..14) == 0 {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ const PIECES: u32 = 3;
 
 fn model<R: Reclaim>(readers: usize) {
     let (cache, film) = film::<R>(PIECES as usize, StorageOptions::default());
+    // In the only film it is the time of the last visit that counts, and not the mark.
+    let _other = cache.add_storage(film.layout()).unwrap();
     for piece in 0..PIECES {
         film.insert(piece, &[piece as u8; LEN]).unwrap();
     }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::{self, Candidate};
+use super::policy::{self, Candidate, Scene};
 use super::protect::{Protection, View};
 use super::roster::{Entry, below};
 use super::shortlist;
@@ -50,6 +50,8 @@ struct Seen {
     born: u64,
     version: u64,
     visited: bool,
+    /// Versions since it was read last, or published.
+    idle: u64,
     pinned: bool,
 }
 
@@ -101,6 +103,8 @@ struct Search<'a, R: Reclaim> {
     again: bool,
     /// The policy weighs windows by itself.
     soft: bool,
+    /// The pieces of one film only may go.
+    alone: bool,
     best: Option<Victim<R>>,
     /// Nothing was found in a film that changed meanwhile.
     gone: bool,
@@ -129,6 +133,7 @@ impl<R: Reclaim> Shared<R> {
             futile,
             again,
             soft,
+            alone: only.is_some() || directory.films().take(2).count() == 1,
             best: None,
             gone: false,
             ranked: Vec::new(),
@@ -316,10 +321,11 @@ impl<R: Reclaim> Search<'_, R> {
             last_use: if view.watched() { view.last_use(*piece) } else { None },
             visited: seen.visited,
             age: seen.version.saturating_sub(seen.born),
+            idle: seen.idle,
         };
         self.candidates.clear();
         self.candidates.extend(self.found.iter().map(candidate));
-        let scene = view.scene(film.id);
+        let scene = Scene { alone: self.alone, ..view.scene(film.id) };
         policy::rank(&**self.shared.policy, &scene, &self.candidates, &mut self.worths);
         let held_up = self.again && film.table.pass_is_under_way();
         let removed = film.removed();
@@ -368,7 +374,8 @@ impl<R: Reclaim> Film<R> {
             }
             let (born, version) = (header.born(), root.head().number);
             let (size, pinned) = (header.size(), header.pinned());
-            Some(Seen { shown, size, born, version, visited, pinned })
+            let idle = version.saturating_sub(header.last_visit().max(born));
+            Some(Seen { shown, size, born, version, visited, idle, pinned })
         })
     }
 }

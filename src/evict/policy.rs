@@ -35,6 +35,8 @@ pub struct Candidate {
     pub visited: bool,
     /// Versions of its film since it was published: its age, in publications and evictions.
     pub age: u64,
+    /// Versions of its film since it was last read, to a few dozen; its age if it never was.
+    pub idle: u64,
 }
 
 impl Candidate {
@@ -52,6 +54,7 @@ impl Candidate {
             last_use: None,
             visited: false,
             age: 0,
+            idle: 0,
         }
     }
 }
@@ -68,6 +71,9 @@ pub struct Scene<'a> {
     pub film: Range<u64>,
     /// Whether it still grows.
     pub live: bool,
+    /// Whether only its pieces may go: it is the only film, or makes room within its share. Each film
+    /// counts its versions by itself, so that ages in one say nothing of those in another.
+    pub alone: bool,
     /// Bytes of its longest piece.
     pub piece_len: u64,
     /// Bytes a second, as its players say, or as is assumed.
@@ -87,13 +93,19 @@ impl<'a> Scene<'a> {
         bitrate: u64,
         watchers: &'a [Watcher],
     ) -> Self {
-        Self { storage, now, film, live: false, piece_len, bitrate, watchers }
+        Self { storage, now, film, live: false, alone: false, piece_len, bitrate, watchers }
     }
 
     /// The same, still growing.
     #[must_use]
     pub fn live(self) -> Self {
         Self { live: true, ..self }
+    }
+
+    /// The same, with no other film whose pieces may go.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     /// How long so many bytes play, in seconds.

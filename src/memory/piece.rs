@@ -23,7 +23,7 @@ use super::slab::{Slab, Slabs};
 use crate::evict::roster;
 use crate::retire::Link;
 use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Canary, Ordering, fence,
+    AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Canary, Ordering, fence,
 };
 
 /// Bytes in front of every payload.
@@ -62,8 +62,34 @@ pub(crate) struct Header {
     /// The version that first showed the piece. Relaxed: written before the publishing
     /// compare-and-swap, which orders it.
     born: AtomicU64,
-    visited: AtomicBool,
+    /// The [`Mark`] of who read it last.
+    visited: AtomicU32,
     pub(crate) canary: Canary,
+}
+
+/// What a reader of a version leaves in a piece: a coarse time, a table's versions by the dozen, and in
+/// the lowest bit that it was there. So a piece that is read again and again is written to once in many
+/// versions, and what was read last can be told from what was read long ago. 0 is no mark.
+///
+/// (The 2^37th version is taken for the first. Some pieces go too early then.)
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(u32);
+
+impl Mark {
+    /// Versions of a tick, as a power of two.
+    const TICK: u32 = 6;
+    /// Eviction has not looked since.
+    const FRESH: u32 = 1;
+
+    pub(crate) fn of(version: u64) -> Self {
+        let tick = ((version >> Self::TICK) as u32).wrapping_add(1);
+        Self(tick << 1 | Self::FRESH)
+    }
+
+    /// The last version of its tick.
+    fn last(self) -> u64 {
+        (u64::from(self.0 >> 1) << Self::TICK).saturating_sub(1)
+    }
 }
 
 /// A pointer to a buffer; says nothing about who owns it.
@@ -113,7 +139,7 @@ impl PieceRef {
                 index: 0,
                 size,
                 born: AtomicU64::new(0),
-                visited: AtomicBool::new(false),
+                visited: AtomicU32::new(0),
                 canary: Canary::new(),
                 counts: Counts {
                     refs: AtomicUsize::new(0),
@@ -178,7 +204,7 @@ impl PieceRef {
         let header = unsafe { &mut *self.0.as_ptr() };
         header.len = len;
         header.index = index;
-        header.visited.store(false, Ordering::Relaxed);
+        header.visited.store(0, Ordering::Relaxed);
         header.counts.claim.store(OPEN, Ordering::Relaxed);
         header.counts.seat.store(roster::NONE, Ordering::Relaxed);
         header.counts.refs.store(1, Ordering::Relaxed);
@@ -298,20 +324,28 @@ impl Header {
         self.born.store(version, Ordering::Relaxed);
     }
 
-    /// Leaves the visited mark: writes only if it is not there yet.
+    /// Leaves the visited mark: writes only if it is not there yet, or of an earlier tick. One of a
+    /// later tick stays, lest readers of an older and a newer version write in turn.
     #[inline(always)]
-    pub(crate) fn visit(&self) {
-        if !self.visited.load(Ordering::Relaxed) {
-            self.visited.store(true, Ordering::Relaxed);
+    pub(crate) fn visit(&self, mark: Mark) {
+        if self.visited.load(Ordering::Relaxed) < mark.0 {
+            self.visited.store(mark.0, Ordering::Relaxed);
         }
     }
 
+    /// Whether it was read since eviction last looked.
     pub(crate) fn visited(&self) -> bool {
-        self.visited.load(Ordering::Relaxed)
+        self.visited.load(Ordering::Relaxed) & Mark::FRESH != 0
     }
 
+    /// The last version of the tick in which it was read last; 0 if it never was.
+    pub(crate) fn last_visit(&self) -> u64 {
+        Mark(self.visited.load(Ordering::Relaxed)).last()
+    }
+
+    /// The mark counts no more. When the piece was read last is still known.
     pub(crate) fn clear_visited(&self) {
-        self.visited.store(false, Ordering::Relaxed);
+        self.visited.fetch_and(!Mark::FRESH, Ordering::Relaxed);
     }
 
     /// Whether handles keep the piece: evicting it would free nothing now.
@@ -364,11 +398,18 @@ mod tests {
                 assert!(header.claim() && !header.claim() && header.claimed());
                 piece.retain();
                 assert!(header.pinned() && !piece.release() && !header.pinned());
-                header.visit();
-                assert!(header.visited());
+                let visits = || (header.visited(), header.last_visit());
+                assert_eq!(visits(), (false, 0));
+                header.visit(Mark::of(700));
+                assert_eq!(visits(), (true, 703));
                 header.clear_visited();
-                assert!(!header.visited());
-                header.visit();
+                assert_eq!(visits(), (false, 703));
+                header.visit(Mark::of(600));
+                assert_eq!(visits(), (false, 703), "there are readers of later versions");
+                header.visit(Mark::of(641));
+                assert_eq!(visits(), (true, 703));
+                header.visit(Mark::of(704));
+                assert_eq!(visits(), (true, 767));
                 assert!(piece.release());
             }
             piece.free();

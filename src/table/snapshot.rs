@@ -186,7 +186,7 @@ impl<'r, R: Reclaim> Snapshot<'r, R> {
                 return None;
             };
             found.header().canary.sing();
-            found.header().visit();
+            found.header().visit(self.root.head().mark);
             Some((found, len))
         }
     }

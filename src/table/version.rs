@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 use super::leaf::{LeafRef, leaf_of};
 use super::node::{allocate, free, size_of_node};
-use crate::memory::piece::PieceRef;
+use crate::memory::piece::{Mark, PieceRef};
 use crate::memory::{Memory, Purpose, Refused};
 use crate::retire::{Keeps, Link, Record, Span};
 use crate::sync::{Canary, Owned};
@@ -29,6 +29,8 @@ pub(crate) struct Root {
     pub(crate) present: u32,
     /// The storage was removed: nothing is published any more.
     pub(crate) closed: bool,
+    /// What its readers leave in pieces: computed once, for each hit needs it.
+    pub(crate) mark: Mark,
     size: usize,
     /// The version before; looked into by the reclaimer only, while it has not collected it.
     pub(crate) previous: Option<RootRef>,
@@ -61,6 +63,7 @@ impl RootRef {
             capacity,
             present: 0,
             closed: false,
+            mark: Mark::of(0),
             size,
             previous: None,
             keeps: Owned::default(),
@@ -195,6 +198,7 @@ impl RootRef {
                 return None;
             }
             head.number = old.number + 1;
+            head.mark = Mark::of(head.number);
             head.previous = Some(from);
             head.first = first;
             head.leaves = end - first;

@@ -41,8 +41,10 @@ const READ: f64 = 1.0 / 3600.0;
 /// arrive. What it goes by is learnt from the players of its cache. Its windows are soft: a piece
 /// close ahead of a playhead is worth much for just that, and no more than it is worth.
 ///
-/// In a film that no player has opened yet, what was read since eviction last looked stays longer
-/// than what was not, and newer pieces longer than older ones, as in SIEVE (Zhang et al., NSDI 2024).
+/// Of films that no player has opened yet, what was read since eviction last looked stays longer than
+/// what was not, and newer pieces longer than older ones, as in SIEVE (Zhang et al., NSDI 2024). If
+/// the pieces of one film only may go, what was read last stays longest, by the coarse time of its
+/// versions.
 ///
 /// ```
 /// use lookbehind::{Cache, Density};
@@ -135,6 +137,11 @@ impl std::fmt::Debug for Density {
     }
 }
 
+/// The worth of what was read last, or of what is younger where both were in one tick.
+fn recent(candidate: &Candidate) -> f64 {
+    1.0 / (1.0 + candidate.age as f64) - candidate.idle as f64
+}
+
 impl Policy for Density {
     fn worth(&self, candidate: &Candidate) -> f64 {
         let mark = if candidate.visited { 1.0 } else { 0.1 };
@@ -144,7 +151,9 @@ impl Policy for Density {
     fn rank(&self, scene: &Scene<'_>, candidates: &[Candidate], worth: &mut Vec<f64>) {
         let arrivals = self.popularity.arrivals(scene.storage, scene.now);
         let Some(arrivals) = arrivals.or((!scene.watchers.is_empty()).then_some(0.0)) else {
-            return worth.extend(candidates.iter().map(|candidate| self.worth(candidate)));
+            let of =
+                |candidate| if scene.alone { recent(candidate) } else { self.worth(candidate) };
+            return worth.extend(candidates.iter().map(of));
         };
         let habits = self.habits.load();
         let arrivals = if self.terms.has(Term::Arriving) { arrivals } else { 0.0 };

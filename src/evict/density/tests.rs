@@ -233,6 +233,21 @@ fn in_a_film_that_nobody_opened_the_read_and_the_new_stay() {
 }
 
 #[test]
+fn where_one_film_has_all_the_room_what_was_read_last_stays() {
+    let policy = opened();
+    let piece = |idle, age| {
+        let mut piece = Candidate::new(film(7), 0, 0..LEN);
+        (piece.visited, piece.idle, piece.age) = (age % 2 == 0, idle, age);
+        piece
+    };
+    let scene = Scene::new(film(7), at(0.0), 0..LEN, LEN, LEN, &[]).alone();
+    let mut worth = Vec::new();
+    let pieces = [piece(0, 0), piece(0, 1), piece(0, 5000), piece(1, 1), piece(900, 1 << 40)];
+    policy.rank(&scene, &pieces, &mut worth);
+    assert!(worth.is_sorted_by(|a, b| a > b), "{worth:?}");
+}
+
+#[test]
 fn each_term_can_be_left_out() {
     let policy = |without: &[Term]| {
         let policy = without.iter().fold(Density::new(), |policy, term| policy.without(*term));
