@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::SeekFrom;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use common::{
 };
 use futures_io::ErrorKind;
 use lookbehind::{
-    Error, Extent, Interval, Layout, Player, PlayerConfig, Reclaim, StorageOptions, Viewer, Wait,
-    WindowStats,
+    Action, Cache, Candidate, Error, Extent, Interval, Layout, Player, PlayerConfig, PlayerEvent,
+    Policy, Reclaim, StorageOptions, Viewer, Wait, WindowStats,
 };
 
 const LEN: usize = 4 * KIB;
@@ -344,4 +345,44 @@ fn a_fetch_goes_on_where_another_window_takes_over_as_it_grows() {
         assert_eq!(windows(&film)[0].ahead.end, 8 * LEN as u64);
         assert!(!fetch.is_cancelled());
     }
+}
+
+#[test]
+fn a_policy_is_told_what_a_player_does_until_it_is_closed() {
+    struct Listening(Arc<Mutex<Vec<(Action, u64)>>>);
+    impl Policy for Listening {
+        fn worth(&self, _: &Candidate) -> f64 {
+            0.0
+        }
+        fn notice(&self, event: &PlayerEvent) {
+            self.0.lock().unwrap().push((event.action, event.position));
+        }
+    }
+    let told = Arc::default();
+    let cache =
+        Cache::builder().budget(MIB as u64).policy(Listening(Arc::clone(&told))).build().unwrap();
+    let film = film(&cache, 4, LEN);
+    let mut player = film.player(bytes(LEN, 0).position(1)).unwrap();
+    player.resume();
+    for _ in 0..2 {
+        player.pause();
+    }
+    player.seek_to(7);
+    player.resume();
+    for _ in 0..2 {
+        // A viewer who pauses what is closed would count as paused where he watches next.
+        player.close();
+        player.pause();
+        player.seek_to(9);
+        player.resume();
+    }
+    drop(player);
+    let expected = [
+        (Action::Open, 1),
+        (Action::Pause, 1),
+        (Action::Seek { from: 1 }, 7),
+        (Action::Resume, 7),
+        (Action::Close, 7),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }

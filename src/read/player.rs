@@ -176,7 +176,7 @@ impl<R: Reclaim> Player<R> {
     pub fn seek_to(&mut self, position: u64) {
         let from = self.position();
         self.playhead.move_to(position);
-        self.storage.film.moved(&self.playhead, Action::Seek { from });
+        self.tell(Action::Seek { from });
         if self.playhead.end() != u64::MAX {
             // The window ahead was fitted to what was left up to the limit.
             self.storage.film.shared.fit_windows();
@@ -202,14 +202,21 @@ impl<R: Reclaim> Player<R> {
     /// a while is taken for paused anyway.
     pub fn pause(&self) {
         if self.playhead.pause(true) {
-            self.storage.film.moved(&self.playhead, Action::Pause);
+            self.tell(Action::Pause);
         }
     }
 
     /// Says that the viewer plays on.
     pub fn resume(&self) {
         if self.playhead.pause(false) {
-            self.storage.film.moved(&self.playhead, Action::Resume);
+            self.tell(Action::Resume);
+        }
+    }
+
+    /// What is done with a player that was closed concerns nobody any more.
+    fn tell(&self, action: Action) {
+        if !self.closed {
+            self.storage.film.moved(&self.playhead, action);
         }
     }
 
