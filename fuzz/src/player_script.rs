@@ -4,9 +4,11 @@
 //! want is derived from its window as statistics show it and from the reads that wait: a piece
 //! that is needed is offered, once at a time; a fetch that nobody needs is cancelled, and no
 //! other. A read that waits ends with the next poll after its piece was delivered, though it may
-//! be evicted by then.
+//! be evicted by then. The policy is the one that ships; what it is told is compared with what the
+//! players did.
 
 mod fetching;
+mod told;
 mod world;
 
 use lookbehind::{Epoch, Hyaline, Interval, Reclaim};

@@ -279,7 +279,7 @@ impl<R: Reclaim> World<R> {
         let which = input.index(self.players.len());
         let playing = &mut self.players[which];
         let film = &self.films[&playing.film];
-        match input.below(8) {
+        match input.below(10) {
             0 => drop(self.players.swap_remove(which)),
             1 => {
                 playing.player.close();
@@ -295,6 +295,8 @@ impl<R: Reclaim> World<R> {
                 playing.player.seek_to(to);
                 assert_eq!(playing.player.position(), to);
             }
+            5 => playing.player.pause(),
+            6 => playing.player.resume(),
             _ => playing.read(film, self.aborted, input),
         }
     }

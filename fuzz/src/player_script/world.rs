@@ -12,10 +12,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_io::{AsyncRead, AsyncSeek};
 use lookbehind::{
-    Cache, Clock, Error, Extent, Fetch, Layout, Player, PlayerConfig, Reclaim, Storage,
+    Action, Cache, Clock, Error, Extent, Fetch, Layout, Player, PlayerConfig, Reclaim, Storage,
     StorageOptions, Wanted,
 };
 
+use super::told::Told;
 use crate::input::{Input, Woken, content};
 
 /// What a read waits for.
@@ -41,6 +42,7 @@ pub(super) struct Playing<R: Reclaim> {
     pub(super) ahead: u64,
     pub(super) time: Option<Duration>,
     pub(super) limit: u64,
+    pub(super) paused: bool,
     pub(super) wait: Option<Wait>,
     pub(super) woken: Arc<Woken>,
     pub(super) waker: Waker,
@@ -75,6 +77,7 @@ pub(super) struct World<R: Reclaim> {
     /// Bytes written of pieces that arrive in blocks.
     pub(super) open: BTreeMap<u32, usize>,
     pub(super) held: Vec<(Bytes, Range<u64>)>,
+    pub(super) told: Told,
     pub(super) wanted: Wanted<R>,
     /// Since when nothing was wanted: how often the waker had been woken.
     pub(super) idle: Option<usize>,
@@ -86,7 +89,9 @@ impl<R: Reclaim> World<R> {
     pub(super) fn new(input: &mut Input) -> Self {
         let clock = Clock::manual();
         let budget = input.between(28 << 10, 40 << 10);
-        let cache = Cache::builder().budget(budget).clock(clock.clone()).build_with().unwrap();
+        let told = Told::default();
+        let cache = Cache::builder().budget(budget).clock(clock.clone()).policy(told.policy());
+        let cache = cache.build_with().unwrap();
         let piece_len = input.between(1, 1500);
         let total = piece_len * input.between(0, 29) + input.between(1, piece_len);
         let prefixes = input.flag();
@@ -109,6 +114,7 @@ impl<R: Reclaim> World<R> {
             flying: Vec::new(),
             open: BTreeMap::new(),
             held: Vec::new(),
+            told,
             idle: None,
             woken,
             waker,
@@ -150,7 +156,7 @@ impl<R: Reclaim> World<R> {
     }
 
     pub(super) fn step(&mut self, input: &mut Input) {
-        match input.below(16) {
+        match input.below(19) {
             0 => self.open_player(input),
             1..4 => self.read(input),
             4 => self.next(input),
@@ -165,7 +171,7 @@ impl<R: Reclaim> World<R> {
                 let until = piece + input.small(self.pieces() + 1);
                 self.film.evict(piece..until).unwrap();
             }
-            _ => match input.below(4) {
+            15 => match input.below(4) {
                 0 => {
                     self.clock.advance(Duration::from_secs(input.below(20)));
                 }
@@ -174,10 +180,14 @@ impl<R: Reclaim> World<R> {
                 _ => {
                     if !self.players.is_empty() {
                         let which = input.index(self.players.len());
+                        self.tells(which, Action::Close);
                         drop(self.players.swap_remove(which));
                     }
                 }
             },
+            16 => self.pause(input, true),
+            17 => self.pause(input, false),
+            _ => self.close(input),
         }
     }
 
@@ -199,13 +209,15 @@ impl<R: Reclaim> World<R> {
             ahead,
             time,
             limit: u64::MAX,
+            paused: false,
             wait: None,
             woken,
             waker,
         });
+        self.tells(self.players.len() - 1, Action::Open);
     }
 
-    fn pick(&self, input: &mut Input) -> Option<usize> {
+    pub(super) fn pick(&self, input: &mut Input) -> Option<usize> {
         (!self.players.is_empty()).then(|| input.index(self.players.len()))
     }
 
@@ -314,6 +326,7 @@ impl<R: Reclaim> World<R> {
             assert_eq!(i128::from(sought.unwrap()), expected);
             assert_eq!(i128::from(playing.player.position()), expected);
             playing.wait = None;
+            self.tells(which, Action::Seek { from: at });
         }
     }
 
@@ -329,6 +342,7 @@ impl<R: Reclaim> World<R> {
 
     pub(super) fn check(&mut self) {
         self.cache.validate().unwrap();
+        self.told.check();
         let stats = self.cache.stats();
         assert!(stats.resident_peak <= stats.budget, "{stats:?}");
         let (needed, allowed) = (self.needed(), self.allowed());
@@ -385,7 +399,11 @@ impl<R: Reclaim> World<R> {
             assert!(at >= end, "stuck at {at} of {end}");
         }
         self.check();
+        for which in 0..self.players.len() {
+            self.tells(which, Action::Close);
+        }
         self.players.clear();
+        self.told.check();
         self.flying.clear();
         assert!(self.wanted.try_next().is_none());
         self.cache.validate_swept().unwrap();
