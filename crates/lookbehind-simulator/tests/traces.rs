@@ -354,3 +354,17 @@ fn the_least_budget_is_found() {
     let none = find_budget(&trace, &blind, Policy::Opt, 1.1, 1, &mut |_| ()).unwrap();
     assert!(none.is_none());
 }
+
+#[test]
+fn a_time_that_is_rounded_up_to_the_last_one_reads_back() {
+    let text = "# storage,0,1,1,1,0\nt_seconds,viewer,storage,event,piece\n\
+                999999999999.9999,0,0,play,0\n";
+    let file = File::new(text.as_bytes());
+    let first = events(&file.trace()).unwrap();
+    let mut pass = file.trace().events().unwrap();
+    while pass.next_event().unwrap().is_some() {}
+    let mut written = Vec::new();
+    write(&mut written, "a test", pass.storages(), &first).unwrap();
+    let again = events(&File::new(&written).trace()).unwrap();
+    assert_eq!(again, [Event { time: 1e12, ..first[0] }]);
+}

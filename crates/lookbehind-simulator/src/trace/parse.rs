@@ -117,9 +117,10 @@ fn whole(field: &'static str, text: &str) -> Result<u64, Fault> {
     number(field, text, "a whole number", |_| true)
 }
 
-/// A time that can be reckoned with: below 1e12 s, so that a millisecond still counts.
+/// A time that can be reckoned with: at most 1e12 s, so that a millisecond still counts, and what is
+/// rounded to one is in bounds.
 fn time(field: &'static str, text: &str) -> Result<f64, Fault> {
-    number(field, text, "a time in seconds, 0 or more", |time| (0.0..1e12).contains(time))
+    number(field, text, "a time in seconds, 0 or more", |time| (0.0..=1e12).contains(time))
 }
 
 #[cfg(test)]
