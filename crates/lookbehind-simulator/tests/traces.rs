@@ -368,3 +368,13 @@ fn a_time_that_is_rounded_up_to_the_last_one_reads_back() {
     let again = events(&File::new(&written).trace()).unwrap();
     assert_eq!(again, [Event { time: 1e12, ..first[0] }]);
 }
+
+#[test]
+fn a_cache_of_any_size_takes_what_the_trace_needs() {
+    let file = File::new(SMALL.as_bytes());
+    let (trace, found) = (file.trace(), measured(&file.trace()));
+    let caches = all(usize::MAX).into_iter().chain([(Policy::Library, usize::MAX)]);
+    for score in scores(&trace, &found, &caches.collect::<Vec<_>>()) {
+        assert_eq!((score.misses, score.refetches), (found.distinct, 0));
+    }
+}

@@ -168,6 +168,9 @@ pub fn build(
     capacity: usize,
     seed: u64,
 ) -> Result<Box<dyn Cache>, Unbuilt> {
+    // With room for one piece more than there are it is never full: what a policy sets up by its
+    // capacity need not follow a number that stands in the trace, or that was asked for.
+    let capacity = capacity.min((trace.distinct as usize).saturating_add(1));
     Ok(match policy {
         Policy::Opt => {
             Box::new(opt::Opt::new(trace.next.clone().ok_or(Unbuilt::TooLong)?, capacity))
