@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-targets="layout_range assemble evict_model player_script"
+targets="layout_range assemble evict_model player_script trace_lines"
 triple=$(rustc -vV | sed -n 's/^host: //p')
 binaries=${CARGO_TARGET_DIR:-$PWD/target}/$triple/release
 # The release profile of the workspace is made for speed and not for builds.

@@ -9,6 +9,8 @@ pub mod assemble;
 pub mod evict_model;
 mod input;
 pub mod layout_range;
+mod memory;
 pub mod player_script;
 #[cfg(test)]
 mod replay;
+pub mod trace_lines;

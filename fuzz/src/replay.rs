@@ -58,4 +58,4 @@ macro_rules! targets {
     )*};
 }
 
-targets!(layout_range, assemble, evict_model, player_script);
+targets!(layout_range, assemble, evict_model, player_script, trace_lines);
