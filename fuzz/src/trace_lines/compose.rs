@@ -19,7 +19,7 @@ pub(super) fn trace(mut input: Input<'_>) -> Vec<u8> {
         line(&mut text, "t_seconds,viewer,storage,event,piece", &mut input);
     }
     let mut millis = 0;
-    let mut piece = 0;
+    let mut piece: u64 = 0;
     for _ in 0..EVENTS {
         if input.is_over() {
             break;
@@ -34,7 +34,7 @@ pub(super) fn trace(mut input: Input<'_>) -> Vec<u8> {
         };
         let (id, pieces) = films[input.index(films.len())];
         piece = match input.below(8) {
-            0..5 => piece + 1,
+            0..5 => piece.saturating_add(1),
             5 | 6 => input.below(40),
             _ => input.hostile(),
         };
