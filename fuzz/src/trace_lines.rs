@@ -94,7 +94,10 @@ impl Found {
 
     /// All lines before the one that is named are right, and were read; that one is wrong so.
     fn check(&self, lines: &[Line], cut: bool) {
-        let good = self.fault.map_or(lines.len(), |(line, _)| line as usize - 1);
+        let end = lines.len() as u64 + 1;
+        let line = self.fault.map_or(end, |(line, _)| line);
+        assert!((1..=end).contains(&line), "there is no line {line}");
+        let good = line as usize - 1;
         let (before, after) = lines.split_at(good);
         let wrong = before.iter().position(|line| matches!(line, Line::Wrong(_)));
         assert_eq!(wrong, None, "counted from 0, a line is wrong and was read: {:?}", self.fault);
