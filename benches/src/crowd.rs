@@ -1,4 +1,4 @@
-//! What a call costs beside many who are there and do nothing: readers, and films.
+//! What a call costs beside many readers who are there and do nothing.
 
 use lookbehind::{Cache, Insert, Layout, Reader, Storage};
 
@@ -50,47 +50,4 @@ pub fn by_readers(counts: &[u32], plan: Plan) -> Vec<Row> {
         list.push(Probe::drawing(format!("{count} readers, piece replaced"), draw(), replace));
     }
     probes(list, plan)
-}
-
-/// A piece of 4 KiB into a full cache, in which another one must go for it, beside so many films
-/// with one piece each, or none where it was the one that went.
-///
-/// # Panics
-/// If a cache cannot be set up.
-#[must_use]
-pub fn by_films(counts: &[u32], plan: Plan) -> Vec<Row> {
-    probes(counts.iter().map(|count| full(*count)).collect(), plan)
-}
-
-fn full(count: u32) -> Probe<'static> {
-    const LEN: u32 = 4 << 10;
-    let budget = (16 << 20) + u64::from(count) * (16 << 10);
-    let cache = Cache::builder().budget(budget).build().expect("a budget");
-    let film = |pieces: u32| {
-        let layout = Layout::fixed(u64::from(pieces) * u64::from(LEN), LEN).expect("a layout");
-        cache.add_storage(layout).expect("room for a table")
-    };
-    let bytes = [7; LEN as usize];
-    let idle: Vec<Storage> = (0..count).map(|_| film(1)).collect();
-    for film in &idle {
-        film.insert(0, &bytes).expect("room for a piece");
-    }
-    let pieces = (2 * budget / u64::from(LEN)) as u32;
-    let busy = film(pieces);
-    let mut next = 0;
-    let mut publish = move |times: u64| {
-        for _ in 0..times {
-            // What is there already costs nothing, and does not count.
-            while busy.insert(next, &bytes).expect("room is made") != Insert::Published {
-                next = (next + 1) % pieces;
-            }
-            next = (next + 1) % pieces;
-        }
-        // The films stay.
-        std::hint::black_box(&idle);
-    };
-    while cache.stats().evictions == 0 {
-        publish(256);
-    }
-    Probe::new(format!("{count} films, insert into a full cache"), publish)
 }

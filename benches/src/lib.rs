@@ -14,6 +14,7 @@ pub mod contenders;
 pub mod copying;
 pub mod crowd;
 pub mod draw;
+pub mod evicting;
 pub mod figures;
 pub mod growth;
 pub mod handles;

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::{self, Candidate, Scene};
+use super::policy::{self, Candidate, Scene, Watcher};
 use super::protect::{Protection, View};
 use super::roster::{Entry, below};
 use super::shortlist;
@@ -114,6 +114,7 @@ struct Search<'a, R: Reclaim> {
     found: Vec<(u32, Seen)>,
     candidates: Vec<Candidate>,
     worths: Vec<f64>,
+    watchers: Vec<Watcher>,
 }
 
 impl<R: Reclaim> Shared<R> {
@@ -140,6 +141,7 @@ impl<R: Reclaim> Shared<R> {
             found: Vec::new(),
             candidates: Vec::new(),
             worths: Vec::new(),
+            watchers: Vec::new(),
         };
         match only {
             Some(film) => search.in_film(film),
@@ -241,7 +243,8 @@ impl<R: Reclaim> Search<'_, R> {
         entries: impl Iterator<Item = Entry>,
     ) {
         let layout = film.layout.load();
-        let view = film.protections.view(&layout, self.now, !self.soft);
+        let watchers = std::mem::take(&mut self.watchers);
+        let view = film.protections.view(&layout, self.now, !self.soft, watchers);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
         self.found.clear();
@@ -253,6 +256,7 @@ impl<R: Reclaim> Search<'_, R> {
             let now = film.look(lane, Span::NONE, |root| unsafe { root.head() }.number);
             self.gone |= version.is_some_and(|version| now != version);
         }
+        self.watchers = view.watchers;
     }
 
     /// Keeps the lowest of these ranks for the next eviction, but for the victim's.
@@ -270,7 +274,8 @@ impl<R: Reclaim> Search<'_, R> {
     /// looked at under one of its own.
     fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
         let layout = film.layout.load();
-        let view = film.protections.view(&layout, self.now, !self.soft);
+        let watchers = std::mem::take(&mut self.watchers);
+        let view = film.protections.view(&layout, self.now, !self.soft, watchers);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -307,6 +312,7 @@ impl<R: Reclaim> Search<'_, R> {
             }
         });
         self.gone |= self.best.is_none() && film.version() != version;
+        self.watchers = view.watchers;
     }
 
     /// Notes the ranks of what was found in one film, and compares them with the best so far.

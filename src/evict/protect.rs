@@ -282,9 +282,17 @@ impl Protections {
     }
 
     /// What is protected now, as piece numbers; without the windows for who does not ask about them.
-    pub(crate) fn view(&self, layout: &Layout, now: Duration, windows: bool) -> View {
+    /// The memory of `watchers` is used again.
+    pub(crate) fn view(
+        &self,
+        layout: &Layout,
+        now: Duration,
+        windows: bool,
+        mut watchers: Vec<Watcher>,
+    ) -> View {
         let playheads = self.playheads.load();
-        let watchers = playheads.iter().filter(|p| !p.ended(now)).map(|p| p.watcher()).collect();
+        watchers.clear();
+        watchers.extend(playheads.iter().filter(|p| !p.ended(now)).map(|p| p.watcher()));
         let there = playheads.iter().filter(|p| windows && !p.ended(now));
         let windows = there.map(|playhead| Window {
             active: playhead.active(),
@@ -320,7 +328,7 @@ pub(crate) struct View {
     reserved: Guard<Arc<Vec<Range<u32>>>>,
     lookbehind: Guard<Arc<Vec<u32>>>,
     known: Range<u32>,
-    watchers: Vec<Watcher>,
+    pub(crate) watchers: Vec<Watcher>,
     now: Duration,
     film: Range<u64>,
     live: bool,
@@ -495,7 +503,12 @@ mod tests {
     fn view(active: &[Arc<Playhead>], lingering: &[Arc<Playhead>], by: &Protections) -> View {
         lingering.iter().for_each(|playhead| playhead.linger_until(Duration::from_secs(60)));
         by.playheads.store(Arc::new([active, lingering].concat()));
-        by.view(&Layout::fixed(1000, 10).expect("a sensible layout"), Duration::ZERO, true)
+        by.view(
+            &Layout::fixed(1000, 10).expect("a sensible layout"),
+            Duration::ZERO,
+            true,
+            Vec::new(),
+        )
     }
 
     #[test]

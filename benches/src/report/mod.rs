@@ -40,7 +40,7 @@ pub struct Scene {
 type Measure = fn(&Scene) -> Outcome;
 
 /// All sections, by the names under which they can be asked for.
-pub const SECTIONS: [(&str, Measure); 11] = [
+pub const SECTIONS: [(&str, Measure); 12] = [
     ("hot", reading::hot),
     ("uniform", reading::uniform),
     ("tails", reading::tails),
@@ -48,6 +48,7 @@ pub const SECTIONS: [(&str, Measure); 11] = [
     ("growth", reading::growth),
     ("stalled", bounded::stalled),
     ("publish", writing::publish),
+    ("evicting", writing::evicting),
     ("copying", writing::copying),
     ("handles", writing::handles),
     ("waking", writing::waking),

@@ -11,7 +11,7 @@ use crate::contenders;
 use crate::draw::Draw;
 use crate::figures::{Row, find};
 use crate::plot::{Axis, Series, bars, lines};
-use crate::rounds::{self, Plan};
+use crate::rounds;
 use crate::stock::{Shape, Stock};
 use crate::tails::{TailRow, measure, timer};
 use crate::{crowd, growth as grow, thread};
@@ -232,19 +232,12 @@ pub fn growth(scene: &Scene) -> Outcome {
     text.push('\n');
     text.push_str(&usual("cache", &storages));
     let readers = crowd::by_readers(&effort.readers, effort.publications);
-    // An eviction looks at every film: a sample of few fits into a time slice, up to a thousand.
-    let few = Plan { operations: effort.publications.operations / 40, ..effort.publications };
-    let crowds: Vec<u32> = effort.storages.iter().copied().filter(|n| *n <= 1000).collect();
-    let films = crowd::by_films(&crowds, few);
     text.push_str("\nBeside readers who are there and do nothing:\n\n");
     text.push_str(&usual("call", &readers));
-    text.push_str("\nBeside films that are there, in a full cache, with a copy of 4 KiB:\n\n");
-    text.push_str(&usual("call", &films));
     let figures = json!({
         "pieces": rows_json(&pieces),
         "storages": rows_json(&storages),
         "readers": rows_json(&readers),
-        "films": rows_json(&films),
     });
     Ok(Section { title: "In a large cache", text, figures })
 }

@@ -7,7 +7,11 @@ use super::tables::{ahead, json as rows_json, number, table, usual};
 use super::{Outcome, Scene, Section};
 use crate::figures::{Row, find};
 use crate::plot::{Axis, Series, lines};
-use crate::{copying as copies, handles as taking, publish as publishing, waking as wakes};
+use crate::rounds::Plan;
+use crate::{
+    copying as copies, evicting as evictions, handles as taking, publish as publishing,
+    waking as wakes,
+};
 
 /// A piece replaced, over the size of the table.
 pub fn publish(scene: &Scene) -> Outcome {
@@ -51,6 +55,25 @@ pub fn publish(scene: &Scene) -> Outcome {
     let figures: Map<String, Value> =
         sizes.iter().zip(&runs).map(|(n, rows)| (n.to_string(), rows_json(rows))).collect();
     Ok(Section { title, text, figures: Value::Object(figures) })
+}
+
+/// Evictions.
+pub fn evicting(scene: &Scene) -> Outcome {
+    let effort = &scene.effort;
+    // So few that they take less than a time slice.
+    let few = Plan { operations: effort.publications.operations / 10, ..effort.publications };
+    let viewers = evictions::by_viewers(&[(1, 0), (1, 40), (8, 40), (40, 40)], few);
+    let films = evictions::by_films(&effort.storages, few);
+    let mut text = String::from(
+        "A piece of 4 KiB into a full cache of 1573 pieces, from the call to its return: room \
+         refused, candidates drawn and ranked, one of them unpublished and its memory taken \
+         back, the copy, the publication. The viewers play, each somewhere else.\n\n",
+    );
+    text.push_str(&usual("who is there", &viewers));
+    text.push_str("\nBeside films of a piece each, in a cache of 16 MiB and what they take:\n\n");
+    text.push_str(&usual("who is there", &films));
+    let figures = json!({ "viewers": rows_json(&viewers), "films": rows_json(&films) });
+    Ok(Section { title: "A piece into a full cache", text, figures })
 }
 
 /// Copies of a mebibyte.
