@@ -118,6 +118,7 @@ impl CacheBuilder {
             directory: ArcSwap::from_pointee(Directory { slots: Vec::new() }),
             changing: Mutex::new(()),
             fitting: Mutex::new(()),
+            playheads: Counter::default(),
             policy: Guest::new(self.policy),
             observers: self.observers.into_iter().map(Guest::new).collect(),
             clock: self.clock,

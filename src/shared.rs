@@ -57,6 +57,8 @@ pub(crate) struct Shared<R: Reclaim> {
     pub(crate) changing: Mutex<()>,
     /// Serialises the fitting of windows, when a player opens, closes or changes what it asks for.
     pub(crate) fitting: Mutex<()>,
+    /// Playheads whose windows were fitted last, lingering ones included.
+    pub(crate) playheads: Counter,
     pub(crate) policy: Guest<Box<dyn Policy>>,
     pub(crate) observers: Vec<Guest<Box<dyn Observer>>>,
     pub(crate) clock: Clock,
@@ -169,6 +171,7 @@ impl<R: Reclaim> Shared<R> {
             .flat_map(|film| film.protections.playheads.load().iter().cloned().collect::<Vec<_>>())
             .collect();
         fit(&playheads, self.memory.budget.limit() / 2);
+        self.playheads.set(playheads.len() as u64);
         drop(fitting);
         // Outside the lock: a waker is a user's code.
         directory.films().for_each(|film| film.demand.recheck(film));

@@ -345,7 +345,7 @@ fn small_pieces() -> (Cache, Storage, impl Fn(u32) -> Vec<Look>) {
 }
 
 const SMALL: usize = 4 * KIB;
-/// Candidates that an eviction draws, and those that it knows from the one before.
+/// Candidates that an eviction draws where nobody watches, and those that it knows from the one before.
 const SAMPLE: usize = 48;
 const SHORTLIST: usize = 16;
 
@@ -360,6 +360,18 @@ fn an_eviction_looks_at_a_sample_and_at_all_only_if_that_is_protected() {
     film.reserve(free + 1..1000);
     assert!(insert(301).len() <= SAMPLE + SHORTLIST + present(&film).len());
     assert!(!film.contains(free));
+}
+
+#[test]
+fn an_eviction_looks_at_more_where_a_few_watch() {
+    let (_cache, film, insert) = small_pieces();
+    let mut players = Vec::new();
+    for (more, count) in [(1, 128), (7, 128), (1, SAMPLE)] {
+        let player = |_| film.player(PlayerConfig::default()).unwrap();
+        players.extend((0..more).map(player));
+        let asked = insert(300 + players.len() as u32).len();
+        assert!((count..=count + SHORTLIST).contains(&asked), "{asked}");
+    }
 }
 
 #[test]

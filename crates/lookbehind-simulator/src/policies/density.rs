@@ -15,6 +15,8 @@ use crate::trace::{Event, Key};
 
 /// Candidates of an eviction, and runners-up of the last one, as in the library.
 const SAMPLE: usize = 48;
+const SAMPLE_FOR_FEW: usize = 128;
+const FEW: std::ops::RangeInclusive<usize> = 1..=8;
 const RUNNERS_UP: usize = 16;
 
 pub struct Density {
@@ -46,11 +48,13 @@ impl Density {
     }
 
     fn evict(&mut self) {
-        let mut sample: Vec<Key> = if self.resident.len() <= SAMPLE {
+        let watchers: usize = self.watchers.iter().map(|of_film| of_film.len()).sum();
+        let count = if FEW.contains(&watchers) { SAMPLE_FOR_FEW } else { SAMPLE };
+        let mut sample: Vec<Key> = if self.resident.len() <= count {
             self.resident.clone()
         } else {
             let draw = |_| self.resident[self.rng.random_range(0..self.resident.len())];
-            (0..SAMPLE).map(draw).collect()
+            (0..count).map(draw).collect()
         };
         sample.extend(self.runners_up.drain(..).filter(|key| self.places.contains_key(key)));
         sample.sort_unstable();
