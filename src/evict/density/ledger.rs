@@ -12,6 +12,9 @@ use crate::id::StorageId;
 const GRACE: Duration = Duration::from_secs(30);
 /// Closed sessions that are remembered; the oldest count as quit first.
 const CLOSED: usize = 1024;
+/// How often what is counted makes new tables. One event changes little, and in a crowd there are
+/// thousands a second.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// A viewer in a film.
 struct Session {
@@ -37,17 +40,30 @@ pub(super) struct Ledger {
     sessions: HashMap<Key, Session>,
     /// In the order in which they were closed; some have gone on since.
     closed: VecDeque<(Key, Duration)>,
+    /// When the tables were made last.
+    made: Option<Duration>,
 }
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { tally: Tally::new(), sessions: HashMap::new(), closed: VecDeque::new() }
+        let (sessions, closed) = (HashMap::new(), VecDeque::new());
+        Self { tally: Tally::new(), sessions, closed, made: None }
+    }
+
+    /// Whether it is time for new tables; all play is counted then.
+    pub(super) fn is_due(&mut self, now: Duration) -> bool {
+        let due = self.made.is_none_or(|made| now.saturating_sub(made) >= EVERY);
+        if due {
+            self.made = Some(now);
+            let open = self.sessions.values_mut().filter(|session| session.players > 0);
+            open.for_each(|session| session.play(now, &mut self.tally));
+        }
+        due
     }
 
     /// Counts what happened; whether a new session began.
     pub(super) fn note(&mut self, event: &PlayerEvent) -> bool {
         let now = event.now;
-        self.count_play(now);
         self.count_quits(now);
         let key = (event.storage, event.viewer);
         let at = event.seconds(event.position);
@@ -57,6 +73,9 @@ impl Ledger {
             return self.open(key, event, at);
         }
         let Some(session) = self.sessions.get_mut(&key) else { return false };
+        if session.players > 0 {
+            session.play(now, &mut self.tally);
+        }
         match event.action {
             Action::Open => {}
             Action::Seek { from } => {
@@ -110,17 +129,6 @@ impl Ledger {
         true
     }
 
-    /// Counts what all have played since it was last counted.
-    fn count_play(&mut self, now: Duration) {
-        for session in self.sessions.values_mut().filter(|s| s.players > 0) {
-            let since = std::mem::replace(&mut session.counted, now);
-            if session.playing {
-                let age = since.saturating_sub(session.opened).as_secs_f64();
-                self.tally.play(age, now.saturating_sub(since).as_secs_f64());
-            }
-        }
-    }
-
     /// Counts those as quit that were closed and have not gone on.
     fn count_quits(&mut self, now: Duration) {
         while let Some(&(key, closed)) = self.closed.front() {
@@ -140,6 +148,15 @@ impl Ledger {
 }
 
 impl Session {
+    /// Counts what was played since it was last counted.
+    fn play(&mut self, now: Duration, tally: &mut Tally) {
+        let since = std::mem::replace(&mut self.counted, now);
+        if self.playing {
+            let age = since.saturating_sub(self.opened).as_secs_f64();
+            tally.play(age, now.saturating_sub(since).as_secs_f64());
+        }
+    }
+
     /// What moves nowhere is no jump, and a start anew after the end is a start.
     fn jump(&self, by: f64, tally: &mut Tally) {
         if by.abs() >= 1.0 && !self.at_end {

@@ -10,8 +10,9 @@
 //! Players tell when they open, seek, pause and close. Between that their playheads move without a
 //! word: a hit writes its own cursor and nothing else.
 //!
-//! Bound: the mutex is held to count an event and to make the tables anew, some microseconds.
-//! Evictions do not take it.
+//! Bound: the mutex is held to count an event, and once a second to count all play and make the tables
+//! anew, which takes some microseconds and as many steps as there are viewers. Evictions do not take
+//! it.
 
 mod curve;
 mod habits;
@@ -166,7 +167,9 @@ impl Policy for Density {
         if ledger.note(event) {
             self.popularity.arrived(event.storage, event.now);
         }
-        self.habits.store(Arc::new(Habits::new(&ledger.tally, self.terms)));
+        if ledger.is_due(event.now) {
+            self.habits.store(Arc::new(Habits::new(&ledger.tally, self.terms)));
+        }
     }
 
     fn soft_windows(&self) -> bool {

@@ -248,6 +248,18 @@ fn where_one_film_has_all_the_room_what_was_read_last_stays() {
 }
 
 #[test]
+fn tables_are_made_at_most_once_a_second() {
+    let policy = opened();
+    let made = |now: f64| {
+        let before = policy.habits.load_full();
+        policy.notice(&event(0, 77, now, Action::Open, 0));
+        !Arc::ptr_eq(&before, &policy.habits.load())
+    };
+    let times = [5000.0, 5000.9, 5001.0, 5001.5, 5010.0, 4000.0];
+    assert_eq!(times.map(made), [true, false, true, false, true, false]);
+}
+
+#[test]
 fn each_term_can_be_left_out() {
     let policy = |without: &[Term]| {
         let policy = without.iter().fold(Density::new(), |policy, term| policy.without(*term));
