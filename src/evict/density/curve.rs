@@ -8,6 +8,10 @@ use std::array;
 /// Steps of a table. The last ones end after three days.
 pub(super) const STEPS: usize = 64;
 
+/// Sightings that weigh no more than this are not forgotten any further: parts of nothing are not
+/// numbers.
+pub(super) const FAINT: f64 = 1e-100;
+
 /// The step that a time lies in, and how far in it.
 fn place(seconds: f64) -> (usize, f64) {
     // Four added, the exponent counts octaves and the two bits behind it their quarters.
@@ -108,6 +112,9 @@ impl Histogram {
 
     /// Forgets half of it.
     pub(super) fn fade(&mut self) {
+        if self.total <= FAINT {
+            return;
+        }
         self.counts.iter_mut().for_each(|count| *count /= 2.0);
         self.total /= 2.0;
     }

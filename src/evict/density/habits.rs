@@ -3,7 +3,7 @@
 //! A [`Tally`] counts; [`Habits`] are the tables that follow from it, made anew when something was
 //! counted and then never changed, so that evictions look things up without a lock.
 
-use super::curve::{Curve, Histogram, STEPS, middle, start, step_of, width};
+use super::curve::{Curve, FAINT, Histogram, STEPS, middle, start, step_of, width};
 use super::{Term, Terms};
 
 /// Sightings that what is assumed beforehand weighs as much as.
@@ -123,9 +123,12 @@ impl Tally {
         self.lag.fade();
         let counts = self.at_age.iter_mut().chain(&mut self.quits);
         counts.for_each(|count| *count /= 2.0);
-        for count in [&mut self.played, &mut self.from_start, &mut self.starts, &mut self.window.1]
-        {
+        for count in [&mut self.played, &mut self.window.1] {
             *count /= 2.0;
+        }
+        if self.starts > FAINT {
+            self.starts /= 2.0;
+            self.from_start /= 2.0;
         }
     }
 
@@ -316,6 +319,21 @@ mod tests {
         once.jump(-1000.0);
         let step = step_of(1000.0);
         assert!(tally.back.1.part(step) > 1.5 * once.back.1.part(step));
+    }
+
+    #[test]
+    fn what_is_never_seen_again_is_forgotten_without_a_trace_of_nonsense() {
+        let mut tally = Tally::new();
+        tally.start(10.0, true, 40.0);
+        // A thousand viewers for two months, none of whom jumps, pauses or starts.
+        (0..1500).for_each(|_| tally.play(1e9, MEMORY));
+        let habits = Habits::new(&tally, Terms::default());
+        assert!(habits.slow < 1.1, "{}", habits.slow);
+        assert!((0.0..=1.0).contains(&habits.from_start), "{}", habits.from_start);
+        assert!(habits.unskipped.at(100.0) > 0.9 && habits.back.at(10.0) >= 0.0);
+        assert!(habits.pause_left(10.0) > 1.0, "{}", habits.pause_left(10.0));
+        let (part, delay) = habits.live.as_ref().unwrap();
+        assert!(part.at(10.0) > 0.0 && delay.at(10.0) > 0.0);
     }
 
     #[test]
