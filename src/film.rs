@@ -263,7 +263,7 @@ impl<R: Reclaim> Film<R> {
             position: playhead.position(),
             ahead: playhead.asked().0,
             film: layout.start_offset()..layout.total_len(),
-            live: layout.is_segmented(),
+            live: !self.ended(),
             bitrate: self.protections.bitrate(),
         };
         policy::notice(&**self.shared.policy, &event);

@@ -15,7 +15,7 @@ use common::{
 use futures_io::ErrorKind;
 use lookbehind::{
     Action, Cache, Candidate, Error, Extent, Interval, Layout, Player, PlayerConfig, PlayerEvent,
-    Policy, Reclaim, StorageOptions, Viewer, Wait, WindowStats,
+    Policy, Reclaim, Scene, StorageOptions, Viewer, Wait, WindowStats,
 };
 
 const LEN: usize = 4 * KIB;
@@ -385,4 +385,44 @@ fn a_policy_is_told_what_a_player_does_until_it_is_closed() {
         (Action::Close, 7),
     ];
     assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_film_that_has_ended_is_not_said_to_grow() {
+    struct Listening(Arc<Mutex<Vec<(bool, bool)>>>);
+    impl Policy for Listening {
+        fn worth(&self, _: &Candidate) -> f64 {
+            0.0
+        }
+        fn rank(&self, scene: &Scene<'_>, candidates: &[Candidate], worth: &mut Vec<f64>) {
+            self.0.lock().unwrap().push((false, scene.live));
+            worth.resize(candidates.len(), 0.0);
+        }
+        fn notice(&self, event: &PlayerEvent) {
+            self.0.lock().unwrap().push((true, event.live));
+        }
+    }
+    let told = Arc::default();
+    let cache =
+        Cache::builder().budget(MIB as u64).policy(Listening(Arc::clone(&told))).build().unwrap();
+    let film = cache.add_storage(Layout::segments()).unwrap();
+    for live in [true, false] {
+        if !live {
+            film.end();
+        }
+        drop(film.player(PlayerConfig::default()).unwrap());
+        let before = cache.stats().evictions;
+        while cache.stats().evictions == before {
+            if live {
+                let piece = film.append_segment(LEN as u32).unwrap();
+                film.insert(piece, &of(piece, LEN)).unwrap();
+            } else {
+                let gone = film.layout().pieces().find(|piece| !film.contains(*piece)).unwrap();
+                film.insert(gone, &of(gone, LEN)).unwrap();
+            }
+        }
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        assert!(told.iter().any(|(event, _)| *event) && told.iter().any(|(event, _)| !*event));
+        assert!(told.iter().all(|(_, said)| *said == live), "{told:?}");
+    }
 }

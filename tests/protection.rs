@@ -403,6 +403,29 @@ fn what_an_eviction_looks_at_does_not_depend_on_how_many_films_there_are() {
 }
 
 #[test]
+fn where_many_small_pieces_were_the_oldest_of_few_still_goes() {
+    struct Oldest;
+    impl Policy for Oldest {
+        fn worth(&self, candidate: &Candidate) -> f64 {
+            -(candidate.age as f64)
+        }
+    }
+    let cache = built::<Interval>(Cache::builder().policy(Oldest), 16 * MIB);
+    let small = film(&cache, 30_000, 1);
+    fill(&small, 0..30_000);
+    small.remove().unwrap();
+    // Of the seats that were taken one in hundreds is.
+    let film = film(&cache, 400, 100 * KIB);
+    for piece in 0..400 {
+        let before = present(&film);
+        fill(&film, piece..piece + 1);
+        let gone: Vec<_> = before.iter().copied().filter(|piece| !film.contains(*piece)).collect();
+        assert_eq!(gone, before[..gone.len()]);
+    }
+    assert!(cache.stats().evictions > 100);
+}
+
+#[test]
 fn runners_up_are_looked_at_again() {
     let (_cache, film, insert) = small_pieces();
     // Nobody reads, so that what was published first is worth least.

@@ -29,6 +29,9 @@ const SAMPLE: usize = 48;
 /// who jumps about has two refetches less in a hundred.
 const SAMPLE_FOR_FEW: usize = 128;
 const FEW: std::ops::RangeInclusive<u64> = 1..=8;
+/// Pieces that are all looked at where a draw finds few, for there were many once and most seats are
+/// free: it takes no longer than the draw.
+const SOME: u64 = 1024;
 
 /// The least valuable piece that was found.
 pub(super) struct Victim<R: Reclaim> {
@@ -184,8 +187,9 @@ impl<R: Reclaim> Search<'_, R> {
         if resident == 0 {
             return;
         }
-        let found = self.sample(directory, resident);
-        if found as u64 >= resident || self.found_good() {
+        let (found, sparse) = self.sample(directory, resident);
+        let look_at_all = sparse && resident <= SOME;
+        if found as u64 >= resident || (self.found_good() && !look_at_all) {
             return;
         }
         self.ranked.clear();
@@ -202,13 +206,15 @@ impl<R: Reclaim> Search<'_, R> {
         self.best.as_ref().is_some_and(|victim| victim.rank.is_good())
     }
 
-    /// Looks at a sample and at the runners-up of the last one; how many were there.
-    fn sample(&mut self, directory: &Directory<R>, resident: u64) -> usize {
+    /// Looks at a sample and at the runners-up of the last one; how many were there, and whether the
+    /// draw found few of those that there are.
+    fn sample(&mut self, directory: &Directory<R>, resident: u64) -> (usize, bool) {
         let shared = self.shared;
         let mut words = Vec::with_capacity(SAMPLE_FOR_FEW + shortlist::LEN);
         let few = FEW.contains(&shared.playheads.get());
         let count = if few { SAMPLE_FOR_FEW } else { SAMPLE };
         let whole = shared.roster.sample(count, resident, &mut words);
+        let sparse = !whole && words.len() < count / 2;
         if !whole {
             words.extend(shared.shortlist.words());
         }
@@ -238,7 +244,7 @@ impl<R: Reclaim> Search<'_, R> {
         if !whole {
             self.remember();
         }
-        found
+        (found, sparse)
     }
 
     /// Looks at candidates of one film, and notes their ranks.
@@ -250,7 +256,8 @@ impl<R: Reclaim> Search<'_, R> {
     ) {
         let layout = film.layout.load();
         let watchers = std::mem::take(&mut self.watchers);
-        let view = film.protections.view(&layout, self.now, !self.soft, watchers);
+        let (windows, live) = (!self.soft, !film.ended());
+        let view = film.protections.view(&layout, self.now, windows, live, watchers);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
         self.found.clear();
@@ -281,7 +288,8 @@ impl<R: Reclaim> Search<'_, R> {
     fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
         let layout = film.layout.load();
         let watchers = std::mem::take(&mut self.watchers);
-        let view = film.protections.view(&layout, self.now, !self.soft, watchers);
+        let (windows, live) = (!self.soft, !film.ended());
+        let view = film.protections.view(&layout, self.now, windows, live, watchers);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -345,7 +353,7 @@ impl<R: Reclaim> Search<'_, R> {
         for (&(piece, ref seen), (candidate, worth)) in self.found.iter().zip(said) {
             let futile = seen.pinned || film.table.shown_by_stalled(piece, seen.born);
             let (protection, worth) = if removed || !view.known(piece) {
-                (Protection::None, f64::MIN)
+                (Protection::None, f64::NEG_INFINITY)
             } else {
                 (candidate.protection, *worth)
             };

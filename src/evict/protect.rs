@@ -288,6 +288,7 @@ impl Protections {
         layout: &Layout,
         now: Duration,
         windows: bool,
+        live: bool,
         mut watchers: Vec<Watcher>,
     ) -> View {
         let playheads = self.playheads.load();
@@ -308,7 +309,7 @@ impl Protections {
             watchers,
             now,
             film: layout.start_offset()..layout.total_len(),
-            live: layout.is_segmented(),
+            live,
             piece_len: u64::from(layout.largest_piece()),
             bitrate: self.bitrate(),
         }
@@ -507,6 +508,7 @@ mod tests {
             &Layout::fixed(1000, 10).expect("a sensible layout"),
             Duration::ZERO,
             true,
+            false,
             Vec::new(),
         )
     }

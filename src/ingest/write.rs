@@ -237,7 +237,8 @@ impl<R: Reclaim> Shared<R> {
     /// Drops the assembly that is wanted least, if it is wanted less than `piece` of `film`.
     fn drop_least_wanted(&self, film: &Arc<Film<R>>, piece: u32) -> bool {
         let wanted = |film: &Film<R>, piece: u32| -> (bool, Protection) {
-            let view = film.protections.view(&film.layout(), self.clock.now(), true, Vec::new());
+            let (layout, now) = (film.layout(), self.clock.now());
+            let view = film.protections.view(&layout, now, true, !film.ended(), Vec::new());
             (film.waits.contains(piece), view.class(piece))
         };
         let this = wanted(film, piece);

@@ -71,7 +71,7 @@ pub(crate) struct Header {
 /// the lowest bit that it was there. So a piece that is read again and again is written to once in many
 /// versions, and what was read last can be told from what was read long ago. 0 is no mark.
 ///
-/// (The 2^37th version is taken for the first. Some pieces go too early then.)
+/// (Ticks are of 31 bits: from a film's 2^37th version on, the time of a visit says nothing any more.)
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(u32);
 

@@ -231,7 +231,10 @@ impl<R: Reclaim> Wanted<R> {
                 fence(Ordering::SeqCst);
                 // It may have arrived between the look and the take-off.
                 if film.contains(piece) {
-                    film.demand.land_only(piece, &flight);
+                    if film.demand.land_only(piece, &flight) && !film.contains(piece) {
+                        // As in `arrived`: another one may have seen it under way.
+                        film.demand.changed();
+                    }
                     continue;
                 }
                 if film.usable().is_err() || !film.needs(piece, &needed_ahead(film)) {

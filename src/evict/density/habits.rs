@@ -158,8 +158,8 @@ pub(super) struct Habits {
     pub(super) unskipped: Curve,
     /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
     pub(super) back: Curve,
-    /// How many pauses last so long, and the sum of that; nothing if pauses do not count.
-    pub(super) pause: Option<(Curve, Curve)>,
+    /// Seconds that a pause still lasts which has lasted so long; nothing if pauses do not count.
+    pub(super) pause: Option<Curve>,
     /// Seconds that a second of film takes, with pauses and with what is seen again.
     pub(super) slow: f64,
     /// The part of the sessions that get so far from where they started.
@@ -196,16 +196,28 @@ impl Habits {
         let live = tally.live.then(|| came_by(&tally.lag, &reach));
         let back = back(&jumped, &seen_again, tally.window.0, jumps_back);
         let from_start = tally.from_start / tally.starts;
-        let pause = terms.has(Term::Pausing).then_some((paused, pauses));
+        let pause = terms.has(Term::Pausing).then(|| residual(&paused, &pauses));
         let probes = terms.has(Term::Probing);
         Self { stay, unskipped, back, pause, slow, reach, from_start, live, probes }
     }
 
     /// Seconds that a pause still lasts which has lasted so long: the mean residual life.
     pub(super) fn pause_left(&self, so_far: f64) -> f64 {
-        let Some((survival, area)) = &self.pause else { return 0.0 };
-        (area.last() - area.at(so_far)) / survival.at(so_far).max(1e-6)
+        self.pause.as_ref().map_or(0.0, |left| left.at(so_far))
     }
+}
+
+/// What is left on the average of what has lasted so long: the mean residual life. Of what hardly
+/// anything was seen to outlast as much is left as of what some did.
+fn residual(survival: &Curve, area: &Curve) -> Curve {
+    let mut left = area.last();
+    Curve::new(|step| {
+        let lasts = survival.at(start(step));
+        if lasts > 1e-3 {
+            left = (area.last() - area.at(start(step))) / lasts;
+        }
+        left
+    })
 }
 
 /// The hits a second, by jumps back, of a piece `y` seconds behind a playhead.
@@ -332,6 +344,9 @@ mod tests {
         assert!((0.0..=1.0).contains(&habits.from_start), "{}", habits.from_start);
         assert!(habits.unskipped.at(100.0) > 0.9 && habits.back.at(10.0) >= 0.0);
         assert!(habits.pause_left(10.0) > 1.0, "{}", habits.pause_left(10.0));
+        // The longer it has lasted the longer it will, though nobody was seen to pause for so long.
+        let left = [1.0, 2.0, 6.0, 24.0, 200.0].map(|hours| habits.pause_left(3600.0 * hours));
+        assert!(left.is_sorted() && left[0] > 300.0, "{left:?}");
         let (part, delay) = habits.live.as_ref().unwrap();
         assert!(part.at(10.0) > 0.0 && delay.at(10.0) > 0.0);
     }

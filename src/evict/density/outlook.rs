@@ -219,7 +219,7 @@ impl Use<'_> {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
-    use crate::evict::density::curve::{Curve, STEPS};
+    use crate::evict::density::curve::Curve;
     use crate::evict::policy::Watcher;
     use crate::id::StorageId;
 
@@ -325,8 +325,7 @@ mod tests {
     #[test]
     fn those_that_pause_hide_nobody_who_plays() {
         // Pauses that last for another thousand seconds, however long they have.
-        let pause = (Curve::new(|_| 1.0), Curve::new(|step| f64::from(step == STEPS) * 1000.0));
-        let habits = Habits { pause: Some(pause), ..habits(false) };
+        let habits = Habits { pause: Some(Curve::new(|_| 1000.0)), ..habits(false) };
         let rests = |piece| Watcher { playing: false, ..watcher(piece * LEN) };
         let mut watchers: Vec<_> = (21..27).map(rests).collect();
         watchers.push(watcher(20 * LEN));
