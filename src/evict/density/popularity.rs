@@ -24,6 +24,9 @@ const FILMS: usize = 1 << 16;
 const GROWN: f64 = 1e100;
 const KEPT: Duration = Duration::from_secs(32 * MEMORY as u64);
 
+/// A film whose arrivals count for less all together has no viewers to speak of.
+const FADED: f64 = 0.05;
+
 /// A sum of arrivals: the bits of a float. Written by one thread at a time.
 #[derive(Default)]
 struct Sum(Counter);
@@ -54,6 +57,9 @@ struct Seen {
     epoch: Duration,
     all: Sum,
     films: HashMap<StorageId, Arc<Sum>>,
+    /// Films whose viewers have not all faded, as of when the last one was new: those of the past
+    /// shall not make today's seem less popular.
+    alive: usize,
 }
 
 impl Seen {
@@ -68,12 +74,13 @@ impl Seen {
         let film =
             |(id, sum): (&StorageId, &Arc<Sum>)| (*id, Arc::new(Sum::new(sum.get() * faded)));
         let films = self.films.iter().map(film).collect();
-        Self { first: self.first, epoch, all: Sum::new(self.all.get() * faded), films }
+        let all = Sum::new(self.all.get() * faded);
+        Self { first: self.first, epoch, all, films, alive: self.alive }
     }
 
     /// The same, and one more film of which nothing was seen yet. Of too many the less popular half
     /// is forgotten.
-    fn with(&self, storage: StorageId) -> Self {
+    fn with(&self, storage: StorageId, now: Duration) -> Self {
         let mut films = HashMap::clone(&self.films);
         if films.len() >= FILMS {
             let mut sums: Vec<_> = films.values().map(|film| film.get()).collect();
@@ -81,8 +88,11 @@ impl Seen {
             let middle = *middle;
             films.retain(|_, film| film.get() > middle);
         }
+        let least = FADED * self.weight(now);
+        let alive = 1 + films.values().filter(|film| film.get() >= least).count();
         films.insert(storage, Arc::default());
-        Self { first: self.first, epoch: self.epoch, all: Sum::new(self.all.get()), films }
+        let all = Sum::new(self.all.get());
+        Self { first: self.first, epoch: self.epoch, all, films, alive }
     }
 }
 
@@ -111,7 +121,7 @@ impl Popularity {
         if let Some(film) = seen.films.get(&storage) {
             return count(&seen, film);
         }
-        let seen = seen.with(storage);
+        let seen = seen.with(storage, now);
         seen.films.get(&storage).into_iter().for_each(|film| count(&seen, film));
         self.seen.store(Arc::new(seen));
     }
@@ -128,7 +138,7 @@ impl Popularity {
         let rest = if seen.epoch == seen.first { faded } else { (-since / MEMORY).exp() };
         let time = MEMORY * (1.0 - rest) + BEFORE;
         let all = (seen.all.get() * faded - 1.0).max(0.0) + ASSUMED;
-        let mean = all / time / seen.films.len() as f64;
+        let mean = all / time / seen.alive as f64;
         Some((film * faded + ALIKE) / (time + ALIKE / mean))
     }
 }
@@ -189,6 +199,20 @@ mod tests {
             let rate = seen.arrivals(film(index), now).unwrap();
             assert!((rate / expected(count) - 1.0).abs() < 1e-9, "{rate} {}", expected(count));
         }
+    }
+
+    #[test]
+    fn films_of_the_past_do_not_make_those_of_today_less_popular() {
+        let (fresh, old) = (Popularity::default(), Popularity::default());
+        (0..1000).for_each(|index| old.arrived(film(index), at(u64::from(index))));
+        let month = 30 * 86_400;
+        for n in 0..200 {
+            for seen in [&fresh, &old] {
+                seen.arrived(film(2000 + n % 20), at(month + u64::from(n) * 100));
+            }
+        }
+        let rate = |seen: &Popularity| seen.arrivals(film(2000), at(month + 20_000)).unwrap();
+        assert!((rate(&old) / rate(&fresh) - 1.0).abs() < 0.5, "{} {}", rate(&old), rate(&fresh));
     }
 
     #[test]
