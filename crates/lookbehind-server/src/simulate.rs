@@ -119,6 +119,9 @@ pub enum SimulateError {
     /// OPT was all that was asked for, and cannot look ahead.
     #[error("{0}")]
     TooLong(String),
+    /// None of the policies takes the trace.
+    #[error("none of the policies is left")]
+    Nothing,
 }
 
 /// Simulates, and writes what came of it.
@@ -152,6 +155,14 @@ pub fn run(args: &SimulateArgs) -> Result<(), SimulateError> {
     }
 }
 
+/// Says that a policy is left out, unless that was said already.
+fn left_out(policy: Policy, why: &Unbuilt, bar: &mut Bar) {
+    if !matches!(why, Unbuilt::TooLong) {
+        bar.clear();
+        let _ = writeln!(io::stderr(), "lookbehind: {policy}: {why}: left out");
+    }
+}
+
 /// Every policy with every budget.
 fn compare(
     args: &SimulateArgs,
@@ -160,7 +171,7 @@ fn compare(
     bar: &mut Bar,
 ) -> Result<(), SimulateError> {
     let policies = if args.policy.is_empty() { &Policy::COMPARED[..] } else { &args.policy };
-    let (mut rows, mut runs) = (Vec::new(), Vec::new());
+    let (mut rows, mut runs, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for budget in &args.budget {
         for &policy in policies {
             let pieces = budget.pieces(&measure);
@@ -169,14 +180,16 @@ fn compare(
                     runs.push(Run::new(cache));
                     rows.push((policy, budget.percent(&measure), pieces));
                 }
-                // Said already.
-                Err(Unbuilt::TooLong) => {}
-                Err(error) => {
-                    bar.clear();
-                    let _ = writeln!(io::stderr(), "lookbehind: {policy}: {error}: left out");
+                Err(_) if missing.contains(&policy) => {}
+                Err(why) => {
+                    left_out(policy, &why, bar);
+                    missing.push(policy);
                 }
             }
         }
+    }
+    if runs.is_empty() {
+        return Err(SimulateError::Nothing);
     }
     replay(trace, &measure, &mut runs, &mut |bytes| bar.show("replaying", bytes))?;
     bar.clear();
@@ -210,10 +223,15 @@ fn find(
     let mut founds = Vec::new();
     for &policy in policies {
         let mut progress = |bytes| bar.show("searching", bytes);
-        let found = find_budget(trace, measure, policy, factor, args.seed, &mut progress)?;
-        founds.extend(found.map(|found| (policy, found)));
+        match find_budget(trace, measure, policy, factor, args.seed, &mut progress)? {
+            Ok(found) => founds.push((policy, found)),
+            Err(why) => left_out(policy, &why, bar),
+        }
     }
     bar.clear();
+    if founds.is_empty() {
+        return Err(SimulateError::Nothing);
+    }
     let text = match args.format {
         Format::Table => {
             let texts =

@@ -134,6 +134,21 @@ fn a_bad_trace_is_named_with_its_line() {
     refuses(simulate(&folder.path(""), &[]), 1, &["not a regular file"]);
 }
 
+#[test]
+fn where_no_policy_takes_a_trace_that_is_said_once() {
+    let folder = Folder::new();
+    let path = folder.path("huge.csv");
+    let storage = format!("# storage,0,{},1048576,1,0\n", u32::MAX);
+    let head = "t_seconds,viewer,storage,event,piece\n";
+    std::fs::write(&path, [&storage, head, "0,0,0,probe,0\n"].concat()).unwrap();
+    for find in [&[][..], &["--find-budget", "1.1"]] {
+        let output = simulate(&path, &[&["--policy", "library"], find].concat());
+        let said = String::from_utf8_lossy(&output.stderr).matches("left out").count();
+        assert_eq!(said, 1);
+        refuses(output, 1, &["library: the library does not take it", "none of the policies"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_no_trace() {

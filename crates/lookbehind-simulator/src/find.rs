@@ -2,7 +2,7 @@
 
 use crate::budget::LEAST;
 use crate::measure::Measure;
-use crate::policies::{Policy, build};
+use crate::policies::{Policy, Unbuilt, build};
 use crate::replay::{Run, replay};
 use crate::score::Score;
 use crate::trace::{Error, TraceFile};
@@ -27,7 +27,7 @@ impl Found {
 }
 
 /// Finds the least budget with which the policy has at most `factor` times the misses of infinite
-/// memory; nothing if the policy cannot be built for this trace.
+/// memory, or says why there is no such cache for this trace.
 ///
 /// The search halves, or rather ninths: it takes for granted that more memory means no more misses.
 /// Of a policy for which that is not quite so it finds a budget that is good enough, and whose
@@ -42,17 +42,23 @@ pub fn find_budget(
     factor: f64,
     seed: u64,
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<Found>, Error> {
+) -> Result<Result<Found, Unbuilt>, Error> {
     let most = usize::try_from(measure.distinct).unwrap_or(usize::MAX).max(LEAST);
     let enough = (measure.distinct as f64 * factor).floor() as u64;
     let (mut low, mut high) = (LEAST, most);
     let mut found = None;
     // With room for everything, everything is missed once; that is tried as well, for its score.
-    while low < high || found.is_none() {
+    loop {
+        if let Some(found) = found.filter(|_| low >= high) {
+            return Ok(Ok(found));
+        }
         let budgets = spread(low, high);
         let caches = budgets.iter().map(|&pieces| build(policy, measure, pieces, seed));
-        let Ok(caches) = caches.collect::<Result<Vec<_>, _>>() else { return Ok(None) };
-        let mut runs: Vec<Run> = caches.into_iter().map(Run::new).collect();
+        let mut runs = match caches.map(|cache| cache.map(Run::new)).collect::<Result<Vec<_>, _>>()
+        {
+            Ok(runs) => runs,
+            Err(why) => return Ok(Err(why)),
+        };
         replay(trace, measure, &mut runs, progress)?;
         for (&pieces, run) in budgets.iter().zip(&runs) {
             if run.score.misses <= enough || pieces == most {
@@ -63,7 +69,6 @@ pub fn find_budget(
             low = pieces + 1;
         }
     }
-    Ok(found)
 }
 
 /// Budgets between two, evenly, the higher one among them.

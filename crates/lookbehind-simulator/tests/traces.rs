@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use lookbehind_simulator::find::find_budget;
 use lookbehind_simulator::generate::{Generated, Kind, Recipe, generate};
 use lookbehind_simulator::measure::{Measure, measure};
-use lookbehind_simulator::policies::{Policy, build};
+use lookbehind_simulator::policies::{Policy, Unbuilt, build};
 use lookbehind_simulator::replay::{Run, replay};
 use lookbehind_simulator::score::Score;
 use lookbehind_simulator::trace::{Error, Event, TraceFile, write};
@@ -352,7 +352,7 @@ fn the_least_budget_is_found() {
     // OPT is not there for who cannot look ahead.
     let blind = Measure { next: None, ..found };
     let none = find_budget(&trace, &blind, Policy::Opt, 1.1, 1, &mut |_| ()).unwrap();
-    assert!(none.is_none());
+    assert!(matches!(none, Err(Unbuilt::TooLong)));
 }
 
 #[test]
