@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
+use crate::evict::playhead::Playhead;
 use crate::evict::policy::{self, Action, PlayerEvent};
-use crate::evict::protect::{Playhead, Protections};
+use crate::evict::protect::Protections;
 use crate::foreign::Guest;
 use crate::id::StorageId;
 use crate::layout::Layout;

@@ -12,6 +12,7 @@
 pub(crate) mod choose;
 pub(crate) mod density;
 pub(crate) mod observe;
+pub(crate) mod playhead;
 pub(crate) mod policy;
 pub(crate) mod protect;
 pub(crate) mod roster;

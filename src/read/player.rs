@@ -15,8 +15,9 @@ use futures_io::{AsyncRead, AsyncSeek};
 
 use super::wait::WaitPiece;
 use crate::error::{Error, Result};
+use crate::evict::playhead::Playhead;
 use crate::evict::policy::Action;
-use crate::evict::protect::{Extent, Playhead};
+use crate::evict::protect::Extent;
 use crate::retire::{Interval, Reclaim};
 use crate::storage::Storage;
 use crate::table::snapshot::Reader;
