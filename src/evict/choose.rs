@@ -63,7 +63,7 @@ struct Seen {
 }
 
 /// The order in which pieces go.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy)]
 struct Rank {
     class: u8,
     worth: f64,
@@ -76,9 +76,8 @@ impl Rank {
     const HELD_UP: u8 = 8;
 
     fn new(futile: bool, held_up: bool, protection: Protection, worth: f64) -> Self {
-        let when = |is: bool, bit: u8| if is { bit } else { 0 };
-        let class = when(futile, Self::FUTILE) | when(held_up, Self::HELD_UP) | protection as u8;
-        Self { class, worth }
+        let when = (u8::from(futile) * Self::FUTILE) | (u8::from(held_up) * Self::HELD_UP);
+        Self { class: when | protection as u8, worth }
     }
 
     fn is_futile(&self) -> bool {
@@ -90,7 +89,7 @@ impl Rank {
         self.class == 0
     }
 
-    /// As `partial_cmp`: worths are numbers, and so are in order.
+    /// Which goes first: worths are numbers, and so are in order.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         self.class.cmp(&other.class).then(self.worth.total_cmp(&other.worth))
     }
@@ -247,6 +246,12 @@ impl<R: Reclaim> Search<'_, R> {
         (found, sparse)
     }
 
+    /// What is protected in a film now. Its list of watchers is to be put back.
+    fn view(&mut self, film: &Film<R>, layout: &Layout) -> View {
+        let watchers = std::mem::take(&mut self.watchers);
+        film.protections.view(layout, self.now, !self.soft, !film.ended(), watchers)
+    }
+
     /// Looks at candidates of one film, and notes their ranks.
     fn look_at(
         &mut self,
@@ -255,9 +260,7 @@ impl<R: Reclaim> Search<'_, R> {
         entries: impl Iterator<Item = Entry>,
     ) {
         let layout = film.layout.load();
-        let watchers = std::mem::take(&mut self.watchers);
-        let (windows, live) = (!self.soft, !film.ended());
-        let view = film.protections.view(&layout, self.now, windows, live, watchers);
+        let view = self.view(film, &layout);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
         self.found.clear();
@@ -287,9 +290,7 @@ impl<R: Reclaim> Search<'_, R> {
     /// looked at under one of its own.
     fn walk(&mut self, film: &Arc<Film<R>>, count: usize) {
         let layout = film.layout.load();
-        let watchers = std::mem::take(&mut self.watchers);
-        let (windows, live) = (!self.soft, !film.ended());
-        let view = film.protections.view(&layout, self.now, windows, live, watchers);
+        let view = self.view(film, &layout);
         let hand = film.hand.load(Ordering::Relaxed);
         let (version, leaves) = film.with_version(Span::NONE, |root| {
             // SAFETY: announced; only the root is looked at.
@@ -359,7 +360,7 @@ impl<R: Reclaim> Search<'_, R> {
             };
             let rank = Rank::new(futile, held_up, protection, worth);
             self.ranked.push((rank, Entry { film: film.id.index, piece }));
-            let worse = |best: &Victim<R>| rank < best.rank;
+            let worse = |best: &Victim<R>| rank.order(&best.rank).is_lt();
             if (self.futile || !rank.is_futile()) && self.best.as_ref().is_none_or(worse) {
                 let Seen { shown, size, .. } = *seen;
                 self.best = Some(Victim { film: Arc::clone(film), piece, shown, size, rank });

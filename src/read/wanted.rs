@@ -83,11 +83,15 @@ impl Demand {
 
     /// The piece is there: its fetch is over.
     pub(crate) fn arrived<R: Reclaim>(&self, film: &Film<R>, piece: u32) {
-        if self.count.load(Ordering::Relaxed) == 0 || self.land(piece).is_none() {
-            return;
+        if self.count.load(Ordering::Relaxed) > 0 && self.land(piece).is_some() {
+            self.offer_if_gone(film, piece);
         }
-        // It may be gone again and wanted anew, and whoever fetches have seen that it was under
-        // way. They saw so under the mutex, so that what they knew of the table is known here.
+    }
+
+    /// A piece that has landed may be gone again and wanted anew, and whoever fetches have seen that
+    /// it was under way. They saw so under the mutex, so that what they knew of the table is known
+    /// here.
+    fn offer_if_gone<R: Reclaim>(&self, film: &Film<R>, piece: u32) {
         if !film.contains(piece) {
             self.changed();
         }
@@ -231,9 +235,8 @@ impl<R: Reclaim> Wanted<R> {
                 fence(Ordering::SeqCst);
                 // It may have arrived between the look and the take-off.
                 if film.contains(piece) {
-                    if film.demand.land_only(piece, &flight) && !film.contains(piece) {
-                        // As in `arrived`: another one may have seen it under way.
-                        film.demand.changed();
+                    if film.demand.land_only(piece, &flight) {
+                        film.demand.offer_if_gone(film, piece);
                     }
                     continue;
                 }
