@@ -265,17 +265,20 @@ impl<R: Reclaim> Cache<R> {
     /// when room is next needed, or by [`shrink`](Self::shrink). Windows are fitted to it.
     ///
     /// # Errors
-    /// As for [`CacheBuilder::build`].
+    /// As for [`CacheBuilder::build`]; [`Error::BudgetTooSmall`] also for what no eviction gives back:
+    /// room for versions of the largest table, and 16 to 32 bytes for each piece of the most that were
+    /// ever present at once, beyond 512.
     pub fn set_budget(&self, bytes: u64) -> Result<()> {
         check_budget(bytes)?;
-        // What is kept for the tables cannot be given to pieces.
-        let least = self.shared().memory.budget.headroom();
+        // What is kept for the tables cannot be given to pieces, nor what the roster takes.
+        let shared = self.shared();
+        let least = shared.memory.budget.headroom() + shared.roster.bytes() as u64;
         if bytes <= least {
             return Err(Error::BudgetTooSmall { budget: bytes, least });
         }
-        self.shared().memory.budget.set_limit(bytes);
-        self.shared().fit_windows();
-        self.shared().memory.freed.wake_all();
+        shared.memory.budget.set_limit(bytes);
+        shared.fit_windows();
+        shared.memory.freed.wake_all();
         Ok(())
     }
 

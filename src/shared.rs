@@ -134,7 +134,7 @@ impl<R: Reclaim> Shared<R> {
     }
 
     /// Refuses a film whose table would leave no room for the largest piece of any film: what is
-    /// kept for versions to come cannot be evicted.
+    /// kept for versions to come, and for the seats of pieces, cannot be evicted.
     pub(crate) fn check_table(&self, layout: &Layout) -> Result<()> {
         let pieces = (!layout.is_segmented()).then(|| layout.pieces().end);
         let tables =
@@ -142,7 +142,7 @@ impl<R: Reclaim> Shared<R> {
         let directory = self.directory.load();
         let others = directory.films().map(|film| film.layout().largest_piece()).max();
         let largest = layout.largest_piece().max(others.unwrap_or(0));
-        let least = tables as u64 + size_for(largest as usize) as u64;
+        let least = (tables + self.roster.bytes() + size_for(largest as usize)) as u64;
         let budget = self.memory.budget.limit();
         if least > budget { Err(Error::BudgetTooSmall { budget, least }) } else { Ok(()) }
     }

@@ -359,6 +359,43 @@ fn a_handle_that_outlives_its_cache_gives_its_memory_back() {
 }
 
 #[test]
+fn where_all_seats_are_taken_the_one_of_a_victim_does() {
+    let cache = cache::<Interval>(96 * KIB);
+    let (old, new) = (film(&cache, 512, 1), film(&cache, 512, 1));
+    common::fill(&old, 0..512);
+    assert_eq!(cache.stats().evictions, 0, "the seats that a cache has from the start are taken");
+    let evictions = |piece| {
+        let before = cache.stats().evictions;
+        common::fill(&new, piece..piece + 1);
+        cache.stats().evictions - before
+    };
+    // Room for more seats would take 128 pieces.
+    let evictions: Vec<_> = (0..512).map(evictions).collect();
+    assert!(evictions.iter().all(|count| *count == 1), "{evictions:?}");
+}
+
+#[test]
+fn the_budget_cannot_fall_to_what_the_most_pieces_ever_present_have_left_behind() {
+    let cache = cache::<Interval>(8 * MIB);
+    let film = film(&cache, 20_000, 1);
+    common::fill(&film, 0..20_000);
+    film.remove().unwrap();
+    drop(film);
+    let left = cache.stats().states.table;
+    assert!((16 * 20_000..32 * 20_000).contains(&left), "{left}");
+    let refused = cache.set_budget(left).unwrap_err();
+    assert_eq!(refused, Error::BudgetTooSmall { budget: left, least: left });
+    let budget = left + 64 * KIB as u64;
+    cache.set_budget(budget).unwrap();
+    cache.shrink(Duration::ZERO).unwrap();
+    let small = self::film(&cache, 10, 10);
+    common::fill(&small, 0..10);
+    assert_eq!(present(&small).len(), 10);
+    let refused = cache.add_storage(Layout::fixed(budget / 3, (budget / 3) as u32).unwrap());
+    assert!(matches!(refused, Err(Error::BudgetTooSmall { .. })));
+}
+
+#[test]
 fn a_list_of_segments_is_counted_beside_the_one_that_it_takes_the_place_of() {
     let cache = cache::<Interval>(MIB);
     let film = cache.add_storage(Layout::segments()).unwrap();

@@ -5,7 +5,8 @@
 //! the seat that was given back before it: a stack (Treiber 1986) whose head counts what is given
 //! back, so that a seat which comes back to the top meanwhile is not taken for the same (ABA; after
 //! 2^32 of them just then it would be, and a seat be had twice, or lost). Seats are in segments, each
-//! as long as all before it, which stay where they are.
+//! about as long as all before it, which stay for as long as the cache: the most pieces that were
+//! resident at once cost 16 bytes each, up to twice that.
 //!
 //! All of it are hints: no memory is reached through a seat. A piece has its seat from before it is
 //! seen until after it is gone, so that a sample may find a piece that is not there, or one twice;
@@ -160,10 +161,16 @@ impl Roster {
         }
     }
 
+    /// Bytes that the budget counts for all segments that there are. They only grow.
+    pub(crate) fn bytes(&self) -> usize {
+        let there = |slot: &usize| !self.segments[*slot].load(Ordering::Relaxed).is_null();
+        (0..SEGMENTS).filter(there).map(|slot| counted(slot + 1)).sum()
+    }
+
     /// Bytes that the budget counts for the next segment.
     pub(crate) fn growth(&self) -> usize {
         let (segment, _) = place(self.used.load(Ordering::Relaxed));
-        rounded(segment_len(segment) * size_of::<Seat>())
+        counted(segment)
     }
 
     /// Allocates the segment of the seats to come, unless it is there.
@@ -173,12 +180,11 @@ impl Roster {
         let Some(slot) = slot.filter(|slot| slot.load(Ordering::Relaxed).is_null()) else {
             return Ok(());
         };
-        let (len, layout) = (segment_len(segment), layout_of(segment));
-        let bytes = rounded(len * size_of::<Seat>());
+        let (bytes, layout) = (counted(segment), layout_of(segment));
         if !self.memory.reserve_node(bytes, Purpose::Publish) {
             return Err(Refused::Budget);
         }
-        let Some(seats) = allocate(len, layout) else {
+        let Some(seats) = allocate(segment_len(segment), layout) else {
             self.memory.release_node(bytes);
             return Err(Refused::Allocator);
         };
@@ -217,8 +223,9 @@ impl Roster {
     }
 
     /// Adds up to `count` pieces, of which there are `resident`; whether that is all. It is if few
-    /// seats are in use, or few are taken and not too many in use; else they are drawn from all alike, one from each of `count` equal
-    /// parts of the seats in turn, so that hardly any is drawn twice. Packed, as a seat has them.
+    /// seats are in use, or few are taken and not too many in use; else they are drawn from all alike,
+    /// one from each of `count` equal parts of the seats in turn, so that hardly any is drawn twice.
+    /// Packed, as a seat has them.
     pub(crate) fn sample(&self, count: usize, resident: u64, words: &mut Vec<u64>) -> bool {
         let used = self.used.load(Ordering::Relaxed);
         if used as usize <= count || (used <= TRIES && resident <= count as u64) {
@@ -291,6 +298,11 @@ fn segment_len(segment: usize) -> usize {
     (FIRST as usize) << segment
 }
 
+/// Bytes that the budget counts for a segment.
+fn counted(segment: usize) -> usize {
+    rounded(segment_len(segment) * size_of::<Seat>())
+}
+
 fn layout_of(segment: usize) -> Layout {
     let layout = Layout::array::<Seat>(segment_len(segment));
     layout.unwrap_or_else(|_| unreachable!("segments are far from the end of the addresses"))
@@ -321,7 +333,7 @@ impl Drop for Roster {
             let Some(seats) = NonNull::new(seats.load(Ordering::Relaxed)) else { continue };
             // SAFETY: allocated by `grow` with this layout; nobody has the roster any more.
             unsafe { dealloc(seats.as_ptr().cast(), layout_of(slot + 1)) };
-            self.memory.release_node(rounded(segment_len(slot + 1) * size_of::<Seat>()));
+            self.memory.release_node(counted(slot + 1));
         }
     }
 }
@@ -346,9 +358,7 @@ impl Roster {
         }
         let all = taken.len() + free as usize;
         check!(all == used as usize, "of {used} seats {all} are taken or free");
-        let there = |slot: &usize| !self.segments[*slot].load(Ordering::Relaxed).is_null();
-        let bytes = |slot| rounded(segment_len(slot + 1) * size_of::<Seat>()) as u64;
-        Ok((taken, (0..SEGMENTS).filter(there).map(bytes).sum()))
+        Ok((taken, self.bytes() as u64))
     }
 }
 
