@@ -163,7 +163,7 @@ for name; do
     [[ -e faults/$name.patch ]] || { echo "error: no fault of the name $name" && exit 2; }
 done
 copy
-missed=0 caught=0
+missed=0 caught=0 names=
 printf '| fault | what is broken | caught by | bound | s | what the checker said |\n|---|---|---|---|---|---|\n'
 for patch in "$PWD"/faults/*.patch; do
     fault=$(basename "$patch" .patch)
@@ -186,12 +186,13 @@ for patch in "$PWD"/faults/*.patch; do
         if (cd "$tree" && check "$fault" "$what" $checker) </dev/null; then
             caught=$((caught + 1))
         else
+            tail -n 20 "$log"
             echo "NOT CAUGHT: $fault, by $checker"
-            missed=$((missed + 1))
+            missed=$((missed + 1)) names+=" $fault"
         fi
     done
     # Copied anew without their times: what was built of the fault is out of date.
     sed -n 's|^+++ b/||p' "$patch" | while read -r file; do cp "$file" "$tree/$file"; done
 done
-printf '%d caught, %d missed\n' "$caught" "$missed"
+printf '%d caught, %d missed%s\n' "$caught" "$missed" "${names:+:$names}"
 ((missed == 0 && caught > 0))

@@ -362,20 +362,28 @@ fn a_policy_is_told_what_a_player_does_until_it_is_closed() {
     let cache =
         Cache::builder().budget(MIB as u64).policy(Listening(Arc::clone(&told))).build().unwrap();
     let film = film(&cache, 4, LEN);
-    let mut player = film.player(bytes(LEN, 0).position(1)).unwrap();
+    let config = bytes(LEN, 0).position(1).linger(Duration::from_secs(60));
+    let mut player = film.player(config).unwrap();
     player.resume();
     for _ in 0..2 {
         player.pause();
     }
     player.seek_to(7);
     player.resume();
+    player.close();
+    let lingering = windows(&film);
     for _ in 0..2 {
         // A viewer who pauses what is closed would count as paused where he watches next.
         player.close();
         player.pause();
         player.seek_to(9);
         player.resume();
+        player.limit(0);
+        player.set_bitrate(1);
+        let sought = seek(&mut player, SeekFrom::Start(3)).unwrap_err();
+        assert_eq!((cause(sought), player.position()), (Error::Dropped, 7));
     }
+    assert_eq!(windows(&film), lingering);
     drop(player);
     let expected = [
         (Action::Open, 1),

@@ -152,6 +152,20 @@ fn what_the_other_schemes_free_on_a_reader() {
     println!("hyaline: {:?}", borrowing_beside_a_writer::<Hyaline>());
 }
 
+/// Whoever ends the last snapshot that shows a piece which is gone leaves it to a writer.
+#[test]
+fn the_last_snapshot_frees_nothing() {
+    let film = film(&cache::<Interval>(BUDGET), 16, LEN);
+    let reader = film.reader();
+    for piece in 0..16 {
+        film.insert(piece, &[byte(piece); LEN]).expect("there is room");
+        let (whole, some) = (reader.snapshot(), reader.snapshot_range(piece..piece + 1));
+        film.evict(piece..piece + 1).expect("room for a version");
+        assert_eq!(calls(|| drop(whole)), Calls::default());
+        assert_eq!(calls(|| drop(some)), Calls::default());
+    }
+}
+
 /// Whoever drops the last handle of a piece that is gone puts it where a writer finds it.
 fn the_last_handle_frees_nothing<R: Reclaim>() {
     let film = film(&cache::<R>(BUDGET), PIECES, LEN);

@@ -117,6 +117,7 @@ impl<'a> Scene<'a> {
 
 /// A player's place in the film.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Watcher {
     /// The byte that is read next.
     pub position: u64,
@@ -132,8 +133,17 @@ pub struct Watcher {
     pub open: bool,
 }
 
+impl Watcher {
+    /// One that was opened at that time, and plays.
+    #[must_use]
+    pub fn new(position: u64, ahead: u64, opened: Duration) -> Self {
+        Self { position, ahead, opened, moved: opened, playing: true, open: true }
+    }
+}
+
 /// What a player did, beyond reading on.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PlayerEvent {
     /// The film.
     pub storage: StorageId,
@@ -156,6 +166,20 @@ pub struct PlayerEvent {
 }
 
 impl PlayerEvent {
+    /// What a player without a window did in a film that does not grow.
+    #[must_use]
+    pub fn new(
+        storage: StorageId,
+        viewer: u64,
+        now: Duration,
+        action: Action,
+        position: u64,
+        film: Range<u64>,
+        bitrate: u64,
+    ) -> Self {
+        Self { storage, viewer, now, action, position, ahead: 0, film, live: false, bitrate }
+    }
+
     /// How long so many bytes play, in seconds.
     #[must_use]
     pub fn seconds(&self, bytes: u64) -> f64 {

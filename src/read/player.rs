@@ -122,7 +122,8 @@ setters! {
 /// - `AsyncSeek` moves the playhead; a seek past the end reads nothing.
 ///
 /// All windows of a cache together are kept to half its budget, by shrinking them. Closing or
-/// dropping the player frees its windows at once, or lets them linger.
+/// dropping the player frees its windows at once, or lets them linger. Of a player that was closed
+/// reads and seeks fail, and nothing else that is asked of it has an effect.
 ///
 /// At the end of a live film's last segment a read waits for the next one, until
 /// [`Storage::end`] was called.
@@ -175,9 +176,12 @@ impl<R: Reclaim> Player<R> {
 
     /// Moves the playhead; nothing is read. What only the old place wanted is fetched no more.
     pub fn seek_to(&mut self, position: u64) {
+        if self.closed {
+            return;
+        }
         let from = self.position();
         self.playhead.move_to(position);
-        self.tell(Action::Seek { from });
+        self.storage.film.moved(&self.playhead, Action::Seek { from });
         if self.playhead.end() != u64::MAX {
             // The window ahead was fitted to what was left up to the limit.
             self.storage.film.shared.fit_windows();
@@ -191,6 +195,9 @@ impl<R: Reclaim> Player<R> {
     /// Reads end at this byte of the film, as at the film's end, and nothing is fetched beyond:
     /// for a reader who knows how much he wants. `u64::MAX` for no limit, as at first.
     pub fn limit(&mut self, end: u64) {
+        if self.closed {
+            return;
+        }
         self.playhead.end_at(end);
         self.storage.film.shared.fit_windows();
         if self.position() >= end {
@@ -202,27 +209,23 @@ impl<R: Reclaim> Player<R> {
     /// is needed later, and may go before what others need sooner. A player that reads nothing for
     /// a while is taken for paused anyway.
     pub fn pause(&self) {
-        if self.playhead.pause(true) {
-            self.tell(Action::Pause);
+        if !self.closed && self.playhead.pause(true) {
+            self.storage.film.moved(&self.playhead, Action::Pause);
         }
     }
 
     /// Says that the viewer plays on.
     pub fn resume(&self) {
-        if self.playhead.pause(false) {
-            self.tell(Action::Resume);
-        }
-    }
-
-    /// What is done with a player that was closed concerns nobody any more.
-    fn tell(&self, action: Action) {
-        if !self.closed {
-            self.storage.film.moved(&self.playhead, action);
+        if !self.closed && self.playhead.pause(false) {
+            self.storage.film.moved(&self.playhead, Action::Resume);
         }
     }
 
     /// Sets the bitrate in bytes a second, by which windows in time are measured.
     pub fn set_bitrate(&self, bitrate: u64) {
+        if self.closed {
+            return;
+        }
         self.playhead.set_bitrate(bitrate);
         if bitrate > 0 {
             self.storage.film.protections.set_bitrate(bitrate);
@@ -230,8 +233,7 @@ impl<R: Reclaim> Player<R> {
         self.storage.film.shared.fit_windows();
     }
 
-    /// Frees the windows, or lets them linger, as dropping the player does. Reads fail
-    /// afterwards.
+    /// Frees the windows, or lets them linger, as dropping the player does.
     pub fn close(&mut self) {
         if !self.closed {
             self.closed = true;
@@ -390,6 +392,9 @@ impl<R: Reclaim> AsyncSeek for Player<R> {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "seek before the film's start");
             return Poll::Ready(Err(error));
         };
+        if this.closed {
+            return Poll::Ready(Err(Error::Dropped.into()));
+        }
         this.seek_to(position);
         Poll::Ready(Ok(position))
     }

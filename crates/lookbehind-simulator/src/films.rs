@@ -107,17 +107,13 @@ impl Films {
 
     /// The same for the policy.
     pub(crate) fn event(&self, step: &Move, storage: StorageId) -> PlayerEvent {
-        PlayerEvent {
-            storage,
-            viewer: step.viewer,
-            now: self.now,
-            action: step.action,
-            position: step.position,
-            ahead: step.ahead,
-            film: self.bytes(step.storage),
-            live: self.is_live(step.storage),
-            bitrate: self.bitrate(step.storage),
-        }
+        let (film, bitrate) = (self.bytes(step.storage), self.bitrate(step.storage));
+        let (viewer, action, position) = (step.viewer, step.action, step.position);
+        let mut event =
+            PlayerEvent::new(storage, viewer, self.now, action, position, film, bitrate);
+        event.ahead = step.ahead;
+        event.live = self.is_live(step.storage);
+        event
     }
 
     /// The time since the trace began.

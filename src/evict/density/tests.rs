@@ -37,14 +37,7 @@ fn event(storage: u32, viewer: u64, now: f64, action: Action, second: u32) -> Pl
 
 /// A viewer who plays, and was opened when the clock started.
 fn watcher(second: u32, now: f64) -> Watcher {
-    Watcher {
-        position: u64::from(second) * LEN,
-        ahead: 10 * LEN,
-        opened: at(0.0),
-        moved: at(now),
-        playing: true,
-        open: true,
-    }
+    Watcher { moved: at(now), ..Watcher::new(u64::from(second) * LEN, 10 * LEN, at(0.0)) }
 }
 
 fn worths(policy: &Density, scene: &Scene<'_>, pieces: &[u32]) -> Vec<f64> {

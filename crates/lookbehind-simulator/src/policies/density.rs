@@ -114,15 +114,7 @@ impl Density {
                 watchers.remove(&step.viewer);
             }
             Action::Open => {
-                let watcher = Watcher {
-                    position: step.position,
-                    ahead: step.ahead,
-                    opened: now,
-                    moved: now,
-                    playing: true,
-                    open: true,
-                };
-                watchers.insert(step.viewer, watcher);
+                watchers.insert(step.viewer, Watcher::new(step.position, step.ahead, now));
             }
             action => {
                 if let Some(watcher) = watchers.get_mut(&step.viewer) {
