@@ -16,8 +16,9 @@ const ASSUMED: f64 = 0.03;
 /// How much films are assumed to be alike: the shape of the gamma distribution of their rates.
 /// Popularity is skewed, so little is taken from the mean of all (Zipf's law).
 const ALIKE: f64 = 0.3;
-/// Films that are known by name; beyond them the least popular are forgotten.
-const FILMS: usize = 1 << 16;
+/// Films that are known by name; beyond them the less popular half is forgotten. The list of them is
+/// copied for each that is new, some 10 ns a film.
+const FILMS: usize = 1 << 13;
 
 /// Arrivals count from a later moment on when what is counted has grown so much, and from so many
 /// seconds before that: long enough for what came earlier to have faded.
