@@ -11,9 +11,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -26,8 +26,10 @@ use crate::viewer::LINGER;
 
 /// Lines that may wait for the disk.
 const WAITING: usize = 1 << 16;
-/// What was recorded is on disk after this long.
-const FLUSH: Duration = Duration::from_secs(1);
+/// Lines that are written at once, at most.
+const BATCH: usize = 1 << 10;
+/// How often it is looked for who has left.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// Writes down what viewers do.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ impl Recorder {
     /// # Errors
     /// If it cannot be created, or there is no thread to write it.
     pub fn create(path: &Path) -> io::Result<Recorder> {
-        let file = BufWriter::new(File::create(path)?);
+        let file = File::create(path)?;
         let (lines, written) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("recorder".into());
         let writer = thread.spawn(move || {
@@ -116,7 +118,7 @@ impl Recorder {
 
     /// Says of whom nothing was seen for a while that they have left.
     fn sweep(&self, state: &mut State, now: Instant) {
-        if now.saturating_duration_since(state.swept) < FLUSH {
+        if now.saturating_duration_since(state.swept) < SWEEP {
             return;
         }
         state.swept = now;
@@ -192,14 +194,13 @@ impl State {
     }
 }
 
-/// Writes lines as they come, until there are no more to come.
-fn write(mut file: BufWriter<File>, lines: &Receiver<String>) -> io::Result<()> {
+/// Writes lines as they come, until there are no more to come. What waits goes in one write, and
+/// always whole lines: the file can be read at any time, and after a crash.
+fn write(mut file: File, lines: &Receiver<String>) -> io::Result<()> {
     file.write_all(head("lookbehind-trace 1 recorded").as_bytes())?;
-    loop {
-        match lines.recv_timeout(FLUSH) {
-            Ok(line) => file.write_all(line.as_bytes())?,
-            Err(RecvTimeoutError::Timeout) => file.flush()?,
-            Err(RecvTimeoutError::Disconnected) => return file.flush(),
-        }
+    while let Ok(mut batch) = lines.recv() {
+        batch.extend(lines.try_iter().take(BATCH));
+        file.write_all(batch.as_bytes())?;
     }
+    Ok(())
 }
