@@ -158,6 +158,8 @@ pub(super) struct Habits {
     pub(super) unskipped: Curve,
     /// Jumps back a second that hit a piece so far behind, by their best prospect: see `back`.
     pub(super) back: Curve,
+    /// Jumps back a second that land on a second of film so far behind; likewise: see `landing`.
+    pub(super) landing: Curve,
     /// Seconds that a pause still lasts which has lasted so long; nothing if pauses do not count.
     pub(super) pause: Option<Curve>,
     /// Seconds that a second of film takes, with pauses and with what is seen again.
@@ -195,10 +197,11 @@ impl Habits {
         let reach = Curve::new(|step| stay.at(start(step)) * unskipped.at(start(step)));
         let live = tally.live.then(|| came_by(&tally.lag, &reach));
         let back = back(&jumped, &seen_again, tally.window.0, jumps_back);
+        let landing = landing(&jumped, jumps_back);
         let from_start = tally.from_start / tally.starts;
         let pause = terms.has(Term::Pausing).then(|| residual(&paused, &pauses));
         let probes = terms.has(Term::Probing);
-        Self { stay, unskipped, back, pause, slow, reach, from_start, live, probes }
+        Self { stay, unskipped, back, landing, pause, slow, reach, from_start, live, probes }
     }
 
     /// Seconds that a pause still lasts which has lasted so long: the mean residual life.
@@ -232,9 +235,23 @@ fn back(jumped: &Curve, area: &Curve, window: f64, frequency: f64) -> Curve {
         let y = start(step);
         let hits = |t: f64| (area.at(y + t) - area.at(y)) / t - jumped.at(y + window + t);
         let at_once = jumped.at(y) - jumped.at(y + window);
-        let times = std::iter::successors(Some(2.0), |t| Some(t * 1.5)).take(20);
-        frequency * times.map(hits).fold(at_once, f64::max)
+        frequency * times().map(hits).fold(at_once, f64::max)
     })
+}
+
+/// The jumps back a second that land on a second of film `y` seconds behind a playhead: few just
+/// behind it, but it moves on. Until T from now those of `y` to `y + T` seconds do; for the best T.
+fn landing(jumped: &Curve, frequency: f64) -> Curve {
+    Curve::new(|step| {
+        let y = start(step);
+        let land = |t: f64| (jumped.at(y) - jumped.at(y + t)) / t;
+        frequency * times().map(land).fold(0.0, f64::max)
+    })
+}
+
+/// How long a piece may be held, in seconds: two to an hour or so.
+fn times() -> impl Iterator<Item = f64> {
+    std::iter::successors(Some(2.0), |t| Some(t * 1.5)).take(20)
 }
 
 /// Of sessions that start so far behind a live film's end: the part that comes by what lies `lag`
@@ -409,6 +426,22 @@ mod tests {
             same(table.at(y), frequency * best);
         }
         assert!(table.at(0.0) > 3.0 * table.at(80.0));
+    }
+
+    #[test]
+    fn a_piece_is_held_until_it_is_where_jumps_land() {
+        // All jumps are by 24 to 28 s.
+        let (frequency, step) = (0.01, step_of(24.0));
+        let jumped = Curve::new(|at| f64::from(at <= step));
+        let table = landing(&jumped, frequency);
+        let held =
+            |y: f64| times().map(|t| frequency * (1.0 - jumped.at(y + t)) / t).fold(0.0, f64::max);
+        for (y, most) in [(0.0, 28.0), (12.0, 16.0), (24.0, 4.0)] {
+            let (is, best) = (table.at(y), frequency / most);
+            same(is, held(y));
+            assert!((0.6 * best..1.001 * best).contains(&is), "{is} {best}");
+        }
+        same(table.at(28.0), 0.0);
     }
 
     #[test]

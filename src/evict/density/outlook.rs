@@ -11,7 +11,7 @@ use crate::evict::policy::{Candidate, Scene};
 const PLAYING: usize = 2;
 const ASKED: usize = PLAYING + 1;
 /// A miss that a viewer waits for is as bad as so many that he does not notice.
-const WAITED: f64 = 4.0;
+const WAITED: f64 = 8.0;
 /// Nothing is sooner than this many seconds.
 const SOON: f64 = 0.25;
 /// A player that has not moved for so long is taken for paused, in seconds and in pieces.
@@ -28,9 +28,8 @@ struct Watcher {
     since: f64,
     /// Seconds that it is expected to pause from now on.
     pause: f64,
-    /// Seconds ahead of it that were asked for already, and one by them.
+    /// Seconds ahead of it that were asked for already.
     window: f64,
-    per_window: f64,
     /// Seconds since its session began.
     age: f64,
     /// How likely its viewer is there; and the same by how likely a session lasts up to now, for it
@@ -67,13 +66,11 @@ impl<'a> Outlook<'a> {
             let (since, age) = (ago(seen.moved), ago(seen.opened));
             let plays = seen.playing && since <= still;
             let there = if seen.open { 1.0 } else { BACK };
-            let window = seen.ahead as f64 * second;
             let watcher = Watcher {
                 position: seen.position as f64 * second,
                 since,
                 pause: if plays { 0.0 } else { habits.pause_left(since) },
-                window,
-                per_window: 1.0 / window.max(SOON),
+                window: seen.ahead as f64 * second,
                 age,
                 there,
                 still: there / habits.stay.at(age).max(f64::MIN_POSITIVE),
@@ -137,10 +134,11 @@ impl<'a> Outlook<'a> {
     fn jump_back(&self, watcher: &Watcher, begin: f64, end: f64) -> f64 {
         let length = f64::max(end - begin, 0.0);
         let behind = watcher.position - end + watcher.since.min(length) - length / 2.0;
-        // Of the window that is needed after a jump, the first piece is waited for.
-        let first = f64::min(length * watcher.per_window, 1.0);
-        let weight = 1.0 + (WAITED - 1.0) * first;
-        weight * watcher.there * self.habits.back.at(behind.max(0.0))
+        let behind = behind.max(0.0);
+        // Where a jump lands the viewer waits.
+        let hits = self.habits.back.at(behind);
+        let landing = f64::min(length * self.habits.landing.at(behind), hits);
+        watcher.there * (hits + (WAITED - 1.0) * landing)
     }
 
     /// The hits a second by viewers who are yet to arrive. Where they come by only long after they
@@ -235,6 +233,7 @@ mod tests {
             stay: line(-1e-4, 1.0),
             unskipped: line(-2e-4, 1.0),
             back: line(-1e-8, 1e-3),
+            landing: line(-2e-9, 1e-5),
             pause: None,
             slow: 1.25,
             reach: line(-1e-6, 0.9),
@@ -313,13 +312,20 @@ mod tests {
         let habits = habits(false);
         // At 300 s, 4 s on; the piece's middle is at 155 s, and what is played began at 290 s.
         let behind = |position: f64| position - 160.0 + 4.0 - 5.0;
-        let one = |position: f64| (1.0 + (WAITED - 1.0) / 3.0) * (1e-3 - 1e-8 * behind(position));
+        let one = |position: f64| {
+            let landing = 1e-5 - 2e-9 * behind(position);
+            1e-3 - 1e-8 * behind(position) + (WAITED - 1.0) * 10.0 * landing
+        };
         same(density(&habits, 0.0, &[watcher(30 * LEN)], 15), one(300.0));
         let mut many: Vec<_> = (30..36).map(|piece| watcher(piece * LEN)).collect();
         same(density(&habits, 0.0, &many, 15), one(300.0) + one(310.0));
         let rests = |piece| Watcher { playing: false, ..watcher(piece * LEN) };
         many.extend([rests(28), rests(40)]);
         same(density(&habits, 0.0, &many, 15), one(300.0) + one(310.0) + one(280.0));
+        // No more land on it than hit it.
+        let long = Habits { landing: Curve::new(|_| 1.0), ..habits };
+        let all = WAITED * (1e-3 - 1e-8 * behind(300.0));
+        same(density(&long, 0.0, &[watcher(30 * LEN)], 15), all);
     }
 
     #[test]
