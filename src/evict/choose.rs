@@ -235,6 +235,8 @@ impl<R: Reclaim> Search<'_, R> {
                 let entries = group.iter().filter_map(|word| Entry::unpacked(*word));
                 let slot = entries.clone().next().map_or(0, |entry| entry.film as usize);
                 if let Some(film) = directory.at(slot) {
+                    self.found.clear();
+                    self.found.reserve(group.len());
                     self.look_at(lane, film, entries);
                 }
             }
@@ -263,7 +265,6 @@ impl<R: Reclaim> Search<'_, R> {
         let view = self.view(film, &layout);
         // A seat is taken before its piece comes, and given back after it went.
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
-        self.found.clear();
         self.found.extend(entries.filter_map(see));
         let version = self.found.first().map(|(_, seen)| seen.version);
         self.consider(film, &layout, &view);

@@ -137,6 +137,7 @@ impl Protections {
     ) -> View {
         let playheads = self.playheads.load();
         watchers.clear();
+        watchers.reserve(playheads.len());
         watchers.extend(playheads.iter().filter(|p| !p.ended(now)).map(|p| p.watcher()));
         let there = playheads.iter().filter(|p| windows && !p.ended(now));
         let windows = there.map(|playhead| Window {
