@@ -1,6 +1,5 @@
 //! How often viewers arrive at each film.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +56,19 @@ struct Seen {
     /// When an arrival counts for one.
     epoch: Duration,
     all: Sum,
-    films: HashMap<StorageId, Arc<Sum>>,
+    /// In their order: an eviction looks each of its films up, and hashing takes longer.
+    films: Vec<(StorageId, Arc<Sum>)>,
     /// Films whose viewers have not all faded, as of when the last one was new: those of the past
     /// shall not make today's seem less popular.
     alive: usize,
 }
 
 impl Seen {
+    fn film(&self, storage: StorageId) -> Option<&Sum> {
+        let place = self.films.binary_search_by_key(&storage, |(id, _)| *id).ok()?;
+        self.films.get(place).map(|(_, sum)| &**sum)
+    }
+
     /// What an arrival counts for by now.
     fn weight(&self, now: Duration) -> f64 {
         (now.saturating_sub(self.epoch).as_secs_f64() / MEMORY).exp()
@@ -72,8 +77,7 @@ impl Seen {
     /// The same, counted from a later moment on.
     fn from(&self, epoch: Duration) -> Self {
         let faded = 1.0 / self.weight(epoch);
-        let film =
-            |(id, sum): (&StorageId, &Arc<Sum>)| (*id, Arc::new(Sum::new(sum.get() * faded)));
+        let film = |(id, sum): &(StorageId, Arc<Sum>)| (*id, Arc::new(Sum::new(sum.get() * faded)));
         let films = self.films.iter().map(film).collect();
         let all = Sum::new(self.all.get() * faded);
         Self { first: self.first, epoch, all, films, alive: self.alive }
@@ -82,16 +86,17 @@ impl Seen {
     /// The same, and one more film of which nothing was seen yet. Of too many the less popular half
     /// is forgotten.
     fn with(&self, storage: StorageId, now: Duration) -> Self {
-        let mut films = HashMap::clone(&self.films);
+        let mut films = self.films.clone();
         if films.len() >= FILMS {
-            let mut sums: Vec<_> = films.values().map(|film| film.get()).collect();
+            let mut sums: Vec<_> = films.iter().map(|(_, sum)| sum.get()).collect();
             let (_, middle, _) = sums.select_nth_unstable_by(FILMS / 2, f64::total_cmp);
             let middle = *middle;
-            films.retain(|_, film| film.get() > middle);
+            films.retain(|(_, sum)| sum.get() > middle);
         }
         let least = FADED * self.weight(now);
-        let alive = 1 + films.values().filter(|film| film.get() >= least).count();
-        films.insert(storage, Arc::default());
+        let alive = 1 + films.iter().filter(|(_, sum)| sum.get() >= least).count();
+        let place = films.partition_point(|(id, _)| *id < storage);
+        films.insert(place, (storage, Arc::default()));
         let all = Sum::new(self.all.get());
         Self { first: self.first, epoch: self.epoch, all, films, alive }
     }
@@ -119,11 +124,11 @@ impl Popularity {
             seen.all.add(weight);
             film.add(weight);
         };
-        if let Some(film) = seen.films.get(&storage) {
+        if let Some(film) = seen.film(storage) {
             return count(&seen, film);
         }
         let seen = seen.with(storage, now);
-        seen.films.get(&storage).into_iter().for_each(|film| count(&seen, film));
+        seen.film(storage).into_iter().for_each(|film| count(&seen, film));
         self.seen.store(Arc::new(seen));
     }
 
@@ -133,7 +138,7 @@ impl Popularity {
     /// of all says nothing of how often they come, and is left out of that.
     pub(super) fn arrivals(&self, storage: StorageId, now: Duration) -> Option<f64> {
         let seen = self.seen.load();
-        let film = seen.films.get(&storage)?.get();
+        let film = seen.film(storage)?.get();
         let faded = 1.0 / seen.weight(now);
         let since = now.saturating_sub(seen.first).as_secs_f64();
         let rest = if seen.epoch == seen.first { faded } else { (-since / MEMORY).exp() };
@@ -172,6 +177,15 @@ mod tests {
         assert!((rate(film(0)) - 1.0 / 100.0).abs() < 0.002, "{}", rate(film(0)));
         let later = seen.arrivals(film(0), at(200_000)).unwrap();
         assert!(later < rate(film(0)) / 50.0, "{later}");
+    }
+
+    #[test]
+    fn films_are_found_in_whatever_order_they_came() {
+        let seen = Popularity::default();
+        let films = [5, 1, 9, 3, 7, 0];
+        films.map(|index| seen.arrived(film(index), at(100)));
+        assert!(films.iter().all(|index| seen.arrivals(film(*index), at(200)).is_some()));
+        assert!([2, 4, 6, 8].iter().all(|index| seen.arrivals(film(*index), at(200)).is_none()));
     }
 
     #[test]
