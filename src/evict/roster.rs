@@ -163,8 +163,8 @@ impl Roster {
 
     /// Bytes that the budget counts for all segments that there are. They only grow.
     pub(crate) fn bytes(&self) -> usize {
-        let there = |slot: &usize| !self.segments[*slot].load(Ordering::Relaxed).is_null();
-        (0..SEGMENTS).filter(there).map(|slot| counted(slot + 1)).sum()
+        let there = self.segments.iter().map(|seats| !seats.load(Ordering::Relaxed).is_null());
+        (1..).zip(there).filter(|(_, there)| *there).map(|(segment, _)| counted(segment)).sum()
     }
 
     /// Bytes that the budget counts for the next segment.
@@ -329,11 +329,11 @@ fn allocate(len: usize, layout: Layout) -> Option<NonNull<Seat>> {
 
 impl Drop for Roster {
     fn drop(&mut self) {
-        for (slot, seats) in self.segments.iter().enumerate() {
+        for (segment, seats) in (1..).zip(&self.segments) {
             let Some(seats) = NonNull::new(seats.load(Ordering::Relaxed)) else { continue };
             // SAFETY: allocated by `grow` with this layout; nobody has the roster any more.
-            unsafe { dealloc(seats.as_ptr().cast(), layout_of(slot + 1)) };
-            self.memory.release_node(counted(slot + 1));
+            unsafe { dealloc(seats.as_ptr().cast(), layout_of(segment)) };
+            self.memory.release_node(counted(segment));
         }
     }
 }
