@@ -183,7 +183,7 @@ mod tests {
     fn films_are_found_in_whatever_order_they_came() {
         let seen = Popularity::default();
         let films = [5, 1, 9, 3, 7, 0];
-        films.map(|index| seen.arrived(film(index), at(100)));
+        films.iter().for_each(|index| seen.arrived(film(*index), at(100)));
         assert!(films.iter().all(|index| seen.arrivals(film(*index), at(200)).is_some()));
         assert!([2, 4, 6, 8].iter().all(|index| seen.arrivals(film(*index), at(200)).is_none()));
     }
