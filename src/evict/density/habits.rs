@@ -21,14 +21,15 @@ pub(super) const RESUMED: f64 = 0.8;
 #[derive(Clone)]
 pub(super) struct Tally {
     /// Seconds of play.
-    played: f64,
-    back: (f64, Histogram),
-    skip: (f64, Histogram),
-    pause: (f64, Histogram),
+    pub(super) played: f64,
+    /// How many, and how far or long.
+    pub(super) back: (f64, Histogram),
+    pub(super) skip: (f64, Histogram),
+    pub(super) pause: (f64, Histogram),
     /// By the age of the session, in seconds since it began: play seen, and sessions ended before
     /// the film did.
     at_age: [f64; STEPS],
-    quits: [f64; STEPS],
+    pub(super) quits: [f64; STEPS],
     /// Sessions that started at the film's beginning, and all.
     from_start: f64,
     starts: f64,

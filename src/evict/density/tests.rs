@@ -177,6 +177,8 @@ fn an_http_client_that_seeks_by_a_new_request_has_not_quit_and_does_not_arrive()
     let arrivals = policy.popularity.arrivals(film(0), at(1000.0));
     policy.notice(&event(0, 1, 1000.0, Action::Close, 1000));
     policy.notice(&event(0, 1, 1001.0, Action::Open, 880));
+    // He stays there.
+    policy.notice(&event(0, 1, 1003.0, Action::Resume, 882));
     assert_eq!(policy.popularity.arrivals(film(0), at(1000.0)), arrivals);
     let jumped = worth(&policy, 1001.0, &[watcher(2000, 1001.0)], &[1885])[0];
     let fresh = worth(&opened(), 1001.0, &[watcher(2000, 1001.0)], &[1885])[0];
@@ -329,5 +331,34 @@ fn whatever_players_do_every_worth_is_a_sensible_number() {
         let mut worth = Vec::new();
         policy.rank(&scene, &candidates, &mut worth);
         assert!(worth.iter().all(|w| w.is_finite() && *w >= 0.0), "{worth:?} {scene:?}");
+    }
+}
+
+/// A player over HTTP reads the index at the film's end by a request of its own, and goes on at the
+/// beginning, as a reader does who seeks to the end for the length. Nothing was played: neither is
+/// what viewers skip, or jump back to see again.
+#[test]
+fn a_look_at_the_films_end_before_it_is_played_is_no_jump() {
+    let (quiet, looks) = (Density::new(), Density::new());
+    for viewer in 0..40u32 {
+        let begin = f64::from(viewer) * 100.0;
+        for policy in [&quiet, &looks] {
+            policy.notice(&event(0, u64::from(viewer), begin, Action::Open, 0));
+        }
+        for (action, second) in [(Action::Close, 0), (Action::Open, FILM - 2)] {
+            looks.notice(&event(0, u64::from(viewer), begin + 0.1, action, second));
+        }
+        for (action, second) in [(Action::Close, FILM - 2), (Action::Open, 0)] {
+            looks.notice(&event(0, u64::from(viewer), begin + 0.2, action, second));
+        }
+        for policy in [&quiet, &looks] {
+            let close = event(0, u64::from(viewer), begin + 600.0, Action::Close, 600);
+            policy.notice(&close);
+        }
+    }
+    let worth = |policy: &Density| worth(policy, 4700.0, &[watcher(100, 4700.0)], &[1000, 3000]);
+    let (quiet, looks) = (worth(&quiet), worth(&looks));
+    for (quiet, looks) in quiet.iter().zip(&looks) {
+        assert!((looks / quiet - 1.0).abs() < 0.1, "{looks} {quiet}");
     }
 }
