@@ -38,7 +38,7 @@ pub struct Measure {
     pub viewer_seconds: f64,
     /// For OPT: when the piece of each access is needed next, as the number of that access;
     /// nothing if that took more memory than allowed.
-    pub next: Option<Arc<[u32]>>,
+    pub next: Option<Arc<Vec<u32>>>,
 }
 
 impl Measure {
@@ -198,7 +198,7 @@ impl Pass {
             let live = storage.is_live() && *touched > 0;
             base.saturating_add(if live { window } else { *touched })
         });
-        found.next = self.next.take().map(Into::into);
+        found.next = self.next.take().map(Arc::new);
         found
     }
 }

@@ -14,6 +14,8 @@ const ASSUMED_PLAY: f64 = 1800.0;
 const SMOOTH: f64 = 3.0;
 /// Seconds of play after which half of what was seen is forgotten: a thousand hours.
 const MEMORY: f64 = 3.6e6;
+/// No window counts for longer, in seconds: a player may ask for all there is.
+pub(super) const LONGEST: f64 = 3600.0;
 /// Where sessions that do not start at a film's beginning do: anywhere in this part of it.
 pub(super) const RESUMED: f64 = 0.8;
 
@@ -113,7 +115,7 @@ impl Tally {
             self.from_start += f64::from(at < 1.0);
         }
         self.window.1 += 1.0;
-        self.window.0 += (window - self.window.0) / self.window.1;
+        self.window.0 += (window.min(LONGEST) - self.window.0) / self.window.1;
     }
 
     fn fade(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::habits::{Habits, RESUMED};
+use super::habits::{Habits, LONGEST, RESUMED};
 use crate::evict::policy::{Candidate, Scene};
 
 /// Playheads that are asked about a piece, how soon they come by or whether they jump back: the
@@ -70,7 +70,7 @@ impl<'a> Outlook<'a> {
                 position: seen.position as f64 * second,
                 since,
                 pause: if plays { 0.0 } else { habits.pause_left(since) },
-                window: seen.ahead as f64 * second,
+                window: f64::min(seen.ahead as f64 * second, LONGEST),
                 age,
                 there,
                 still: there / habits.stay.at(age).max(f64::MIN_POSITIVE),

@@ -2,6 +2,8 @@
 //!
 //! As in the library an eviction looks at a sample and at the runners-up of the last one.
 
+use std::collections::BTreeMap;
+
 use ahash::AHashMap;
 use lookbehind::{Action, Candidate, Policy, Scene, StorageId, Term, Watcher};
 use rand::rngs::SmallRng;
@@ -25,8 +27,9 @@ pub struct Density {
     capacity: usize,
     resident: Vec<Key>,
     places: AHashMap<Key, usize>,
-    /// Open players, by film and viewer.
-    watchers: Vec<AHashMap<u64, Watcher>>,
+    /// Open players, by film and viewer, in an order that is always the same; and how many.
+    watchers: Vec<BTreeMap<u64, Watcher>>,
+    open: usize,
     runners_up: Vec<Key>,
     rng: SmallRng,
 }
@@ -41,15 +44,15 @@ impl Density {
             capacity,
             resident: Vec::new(),
             places: AHashMap::new(),
-            watchers: vec![AHashMap::new(); trace.storages.len()],
+            watchers: vec![BTreeMap::new(); trace.storages.len()],
+            open: 0,
             runners_up: Vec::new(),
             rng: SmallRng::seed_from_u64(seed),
         }
     }
 
     fn evict(&mut self) {
-        let watchers: usize = self.watchers.iter().map(|of_film| of_film.len()).sum();
-        let count = if FEW.contains(&watchers) { SAMPLE_FOR_FEW } else { SAMPLE };
+        let count = if FEW.contains(&self.open) { SAMPLE_FOR_FEW } else { SAMPLE };
         let mut sample: Vec<Key> = if self.resident.len() <= count {
             self.resident.clone()
         } else {
@@ -111,10 +114,11 @@ impl Density {
         let now = self.films.now();
         match step.action {
             Action::Close => {
-                watchers.remove(&step.viewer);
+                self.open -= usize::from(watchers.remove(&step.viewer).is_some());
             }
             Action::Open => {
-                watchers.insert(step.viewer, Watcher::new(step.position, step.ahead, now));
+                let watcher = Watcher::new(step.position, step.ahead, now);
+                self.open += usize::from(watchers.insert(step.viewer, watcher).is_none());
             }
             action => {
                 if let Some(watcher) = watchers.get_mut(&step.viewer) {

@@ -14,14 +14,15 @@ pub const NEVER: u32 = u32::MAX;
 /// piece alone; what is never needed again is never stored.
 pub struct Opt {
     capacity: usize,
-    next: Arc<[u32]>,
+    /// Of millions of accesses: not copied.
+    next: Arc<Vec<u32>>,
     /// The number of the access that comes.
     now: u32,
     resident: BTreeSet<u32>,
 }
 
 impl Opt {
-    pub fn new(next: Arc<[u32]>, capacity: usize) -> Opt {
+    pub fn new(next: Arc<Vec<u32>>, capacity: usize) -> Opt {
         Opt { capacity, next, now: 0, resident: BTreeSet::new() }
     }
 }

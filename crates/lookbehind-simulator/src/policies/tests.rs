@@ -280,7 +280,7 @@ fn looking_ahead(keys: &[(u32, u32)]) -> Measure {
         let later = keys[at + 1..].iter().position(|later| later == key);
         later.map_or(NEVER, |later| (at + 1 + later) as u32)
     });
-    Measure { next: Some(next.collect()), ..trace(3, 4) }
+    Measure { next: Some(std::sync::Arc::new(next.collect())), ..trace(3, 4) }
 }
 
 #[test]
