@@ -19,7 +19,7 @@ use futures_util::{AsyncRead, Stream};
 use lookbehind::{Layout, Player};
 
 use crate::film::Edition;
-use crate::record::Recorder;
+use crate::record::Tape;
 use crate::viewer::Seat;
 
 /// Bytes that a connection copies at a time when it may not pin.
@@ -149,8 +149,8 @@ pub struct FilmBody {
     pins: Arc<Pins>,
     copy: Arc<CopyBuffer>,
     edition: Arc<Edition>,
-    /// Who writes down what is read, and the window ahead in bytes.
-    recorder: Option<(Arc<Recorder>, u64)>,
+    /// What is read is written down.
+    tape: Option<Tape>,
     /// Dropped after the player, so that the viewer lives as long as its windows move.
     _seat: Seat,
 }
@@ -172,15 +172,14 @@ impl FilmBody {
             pins,
             copy: Arc::default(),
             edition,
-            recorder: None,
+            tape: None,
             _seat: seat,
         }
     }
 
-    /// The same, and what is read is written down, as with this window ahead.
-    pub fn recorded(mut self, recorder: Option<Arc<Recorder>>, ahead: u64) -> FilmBody {
-        self.recorder = recorder.map(|recorder| (recorder, ahead));
-        self
+    /// The same, and what is read is written down.
+    pub fn recorded(self, tape: Option<Tape>) -> FilmBody {
+        FilmBody { tape, ..self }
     }
 
     /// The next bytes of the film from `range.start`; none past its end, never none at all.
@@ -191,9 +190,8 @@ impl FilmBody {
             // Nothing is read ahead that was not asked for.
             self.player.limit(range.end);
         }
-        if let Some((recorder, ahead)) = &self.recorder {
-            let ahead = (*ahead).min(range.end - range.start);
-            recorder.read(&self.edition, self.player.viewer().id(), range.start, ahead);
+        if let Some(tape) = &mut self.tape {
+            tape.read(&self.edition, self.player.viewer().id(), &range);
         }
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         // A handle keeps the whole piece, however little of it is sent.

@@ -78,7 +78,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5min")]
     pub send_timeout: Duration,
 
-    /// Write what viewers do to this file, as a trace for `lookbehind simulate`
+    /// Writes what viewers do to this new file, as a trace for `lookbehind simulate`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 

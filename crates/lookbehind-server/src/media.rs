@@ -15,6 +15,7 @@ use crate::conditions::{self, Validators, Verdict};
 use crate::film::{Edition, Film, RETRY_AFTER, Unavailable};
 use crate::multipart::{Multipart, content_range};
 use crate::range::{self, Asked};
+use crate::record::Tape;
 use crate::serve::Peer;
 use crate::viewer::{LINGER, Who};
 
@@ -133,7 +134,8 @@ fn body(
         .viewer(seat.viewer());
     let player = edition.storage.player(config)?;
     let body = FilmBody::new(Arc::clone(edition), player, stretches, Arc::clone(&app.pins), seat);
-    Ok(body.recorded(app.recorder.clone(), edition.bytes_in(app.ahead)))
+    let tape = |recorder| Tape::new(recorder, edition.bytes_in(app.ahead));
+    Ok(body.recorded(app.recorder.clone().map(tape)))
 }
 
 fn who<'a>(film: &Film, request: &'a Request) -> Who<'a> {

@@ -12,9 +12,10 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,26 +47,58 @@ struct State {
     /// The names that storages have in the trace.
     names: HashMap<StorageId, u64>,
     sessions: HashMap<(StorageId, u64), Session>,
+    /// Sessions so far.
+    count: u64,
     /// When it was last looked for who has left.
     swept: Instant,
 }
 
-/// A viewer in a film.
+/// A viewer in a film: what a trace calls a viewer, for it is over when he leaves the film.
 #[derive(Debug)]
 struct Session {
-    piece: u32,
-    /// Pieces up to this one were read ahead.
-    ahead: u32,
+    number: u64,
+    place: Place,
     last: Instant,
 }
 
+/// Where somebody reads.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    piece: u32,
+    /// Pieces up to this one were read ahead.
+    ahead: u32,
+}
+
+/// Writes down one response. A viewer may have several at once, each of which goes on by itself.
+#[derive(Debug)]
+pub struct Tape {
+    recorder: Arc<Recorder>,
+    /// The window ahead in bytes.
+    ahead: u64,
+    place: Option<Place>,
+}
+
+impl Tape {
+    /// A response whose viewer has so many bytes read ahead.
+    pub fn new(recorder: Arc<Recorder>, ahead: u64) -> Tape {
+        Tape { recorder, ahead, place: None }
+    }
+
+    /// The viewer takes bytes of this range from its start on.
+    pub fn read(&mut self, edition: &Edition, viewer: u64, range: &Range<u64>) {
+        let ahead = self.ahead.min(range.end.saturating_sub(range.start));
+        let reach = range.start..range.start.saturating_add(ahead.max(1));
+        self.recorder.read(edition, viewer, reach, &mut self.place);
+    }
+}
+
 impl Recorder {
-    /// Creates the file, or begins it anew.
+    /// Creates the file. What is there is not touched: it may be a film, or an earlier recording.
     ///
     /// # Errors
-    /// If it cannot be created, or there is no thread to write it.
+    /// If it is there or cannot be created, or there is no thread to write it.
     pub fn create(path: &Path) -> io::Result<Recorder> {
-        let file = File::create(path)?;
+        let file = File::create_new(path)?;
         let (lines, written) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("recorder".into());
         let writer = thread.spawn(move || {
@@ -78,16 +111,18 @@ impl Recorder {
             lines: Some(lines),
             names: HashMap::new(),
             sessions: HashMap::new(),
+            count: 0,
             swept: now,
         };
         Ok(Recorder { start: now, state: Mutex::new(state), writer: Mutex::new(Some(writer)) })
     }
 
-    /// A viewer takes bytes of the film at `position`, with a window ahead of so many.
-    pub fn read(&self, edition: &Edition, viewer: u64, position: u64, ahead: u64) {
+    /// A viewer takes bytes at the start of `reach`, by a response that was at `place`, if it has begun;
+    /// up to its end they are read ahead.
+    fn read(&self, edition: &Edition, viewer: u64, reach: Range<u64>, place: &mut Option<Place>) {
         let layout = edition.storage.layout();
-        let Some((piece, _)) = layout.piece_at(position) else { return };
-        let reach = layout.pieces_of(position..position.saturating_add(ahead.max(1)));
+        let Some((piece, _)) = layout.piece_at(reach.start) else { return };
+        let reach = layout.pieces_of(reach);
         let mut state = self.state();
         // Under the mutex: times do not fall.
         let now = Instant::now();
@@ -96,21 +131,27 @@ impl Recorder {
         let name = state.name(edition);
         let time = now.saturating_duration_since(self.start).as_secs_f64();
         let mut say = Vec::new();
-        let session = state.sessions.entry((storage, viewer)).or_insert_with(|| {
+        let State { sessions, count, .. } = &mut *state;
+        let session = sessions.entry((storage, viewer)).or_insert_with(|| {
             say.extend([(Kind::Open, piece), (Kind::Seek, piece)]);
-            Session { piece, ahead: piece, last: now }
+            let number = *count;
+            *count += 1;
+            *place = Some(Place { piece, ahead: piece });
+            Session { number, place: Place { piece, ahead: piece }, last: now }
         });
-        session.last = now;
-        if piece == session.piece + 1 {
+        // Another response goes on where the one before it was, or elsewhere.
+        let mut at = place.unwrap_or(session.place);
+        if piece == at.piece + 1 {
             say.push((Kind::Play, piece));
-        } else if piece != session.piece {
+        } else if piece != at.piece {
             say.push((Kind::Seek, piece));
-            session.ahead = piece;
+            at.ahead = piece;
         }
-        session.piece = piece;
-        let first = session.ahead.max(piece) + 1;
-        say.extend((first..reach.end).map(|piece| (Kind::Readahead, piece)));
-        session.ahead = session.ahead.max(reach.end.saturating_sub(1));
+        say.extend((at.ahead.max(piece) + 1..reach.end).map(|piece| (Kind::Readahead, piece)));
+        at = Place { piece, ahead: at.ahead.max(reach.end.saturating_sub(1)) };
+        *place = Some(at);
+        (session.place, session.last) = (at, now);
+        let viewer = session.number;
         for (kind, piece) in say {
             state.say(&Event { time, viewer, storage: 0, kind, piece }, name);
         }
@@ -128,9 +169,9 @@ impl Recorder {
     fn close(&self, state: &mut State, now: Instant, left: impl Fn(&Session) -> bool) {
         let time = now.saturating_duration_since(self.start).as_secs_f64();
         let gone: Vec<_> = state.sessions.extract_if(|_, session| left(session)).collect();
-        for ((storage, viewer), session) in gone {
+        for ((storage, _), session) in gone {
             let Some(&name) = state.names.get(&storage) else { continue };
-            let piece = session.piece;
+            let (viewer, piece) = (session.number, session.place.piece);
             state.say(&Event { time, viewer, storage: 0, kind: Kind::Close, piece }, name);
         }
     }
@@ -203,4 +244,36 @@ fn write(mut file: File, lines: &Receiver<String>) -> io::Result<()> {
         file.write_all(batch.as_bytes())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_away_for_as_long_as_his_windows_linger_has_left() {
+        let name = format!("lookbehind-record-{}.csv", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let recorder = Recorder::create(&path).unwrap();
+        let storage = StorageId { index: 0, generation: 0 };
+        let mut state = recorder.state();
+        let now = state.swept;
+        state.names.insert(storage, 0);
+        for (number, seconds) in [(7, 0), (8, 30)] {
+            let place = Place { piece: 3, ahead: 3 };
+            let last = now + Duration::from_secs(seconds);
+            state.sessions.insert((storage, number), Session { number, place, last });
+        }
+        recorder.sweep(&mut state, now + LINGER / 2);
+        assert_eq!(state.sessions.len(), 2);
+        recorder.sweep(&mut state, now + LINGER);
+        assert_eq!(state.sessions.keys().collect::<Vec<_>>(), [&(storage, 8)]);
+        drop(state);
+        recorder.end();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines: Vec<_> = text.lines().skip(2).collect();
+        assert_eq!(lines[0], "60.000,7,0,close,3");
+        assert!(lines.len() == 2 && lines[1].ends_with(",8,0,close,3"), "{text}");
+    }
 }

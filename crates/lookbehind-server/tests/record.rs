@@ -62,6 +62,61 @@ fn what_viewers_did_is_a_trace() {
 }
 
 #[test]
+fn of_two_responses_at_once_each_goes_on_by_itself() {
+    let folder = Folder::new();
+    // Far more than waits in sockets.
+    let film = folder.film("film.mkv", 1, 32 << 20);
+    let trace = folder.path("trace.csv");
+    let record = ["--record", trace.to_str().expect("a plain name")];
+    let options = ["--piece-size", "256KiB", "--bitrate", "1MiB", "--ahead", "1MiB"];
+    let mut server = Server::start(&[&film], &[&record[..], &options].concat());
+    let mut halves = [0_u64, 16 << 20].map(|start| {
+        let mut client = server.connect();
+        let field = format!("bytes={start}-{}", start + (16 << 20) - 1);
+        client.send("GET", "/media/0", &[("Range", &field), ("User-Agent", "one")]);
+        client.head();
+        (client, start)
+    });
+    for _ in 0..16 {
+        for (client, at) in &mut halves {
+            assert!(client.body(1 << 20).expect("it goes on") == bytes(1, *at..*at + (1 << 20)));
+            *at += 1 << 20;
+        }
+    }
+    drop(halves);
+    server.signal("TERM");
+    assert!(server.ended(Duration::from_secs(20)).success());
+    let text = std::fs::read_to_string(&trace).expect("it was written");
+    let pieces = |kind: &str| {
+        let fields = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let of_kind = fields.filter(|fields| fields.get(3) == Some(&kind));
+        of_kind.map(|fields| fields[4].parse::<u32>().expect("a piece")).collect::<Vec<_>>()
+    };
+    assert_eq!(pieces("seek"), [0, 64]);
+    let mut played = pieces("play");
+    played.sort_unstable();
+    played.dedup();
+    assert!((1..64).chain(65..128).all(|piece| played.contains(&piece)), "{played:?}");
+    let mut ahead = pieces("readahead");
+    let count = ahead.len();
+    ahead.sort_unstable();
+    ahead.dedup();
+    assert_eq!(count, ahead.len(), "none twice");
+}
+
+#[test]
+fn what_is_there_is_not_recorded_over() {
+    let folder = Folder::new();
+    let film = folder.film("film.mkv", 1, 1 << 16);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--record"];
+    let output = program().args(serve).args([&film, &film]).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("--record ") && error.contains("film.mkv: "), "{error}");
+    assert!(std::fs::read(&film).expect("it is there") == bytes(1, 0..1 << 16));
+}
+
+#[test]
 fn a_recording_that_cannot_be_written_is_refused() {
     let folder = Folder::new();
     let nowhere = folder.path("no/trace.csv");
