@@ -47,7 +47,7 @@ impl Measure {
         self.accesses.saturating_mul(size_of::<u32>() as u64)
     }
 
-    /// A number of pieces in bytes: at least so much memory holds that many of any.
+    /// A number of pieces in bytes, of the longest kind; what a cache needs beside them is not in it.
     pub fn bytes(&self, pieces: u64) -> u64 {
         pieces.saturating_mul(self.largest_piece)
     }
