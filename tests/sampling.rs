@@ -123,6 +123,28 @@ fn what_an_eviction_looks_at_does_not_depend_on_how_many_films_there_are() {
 }
 
 #[test]
+fn of_films_that_are_worth_the_same_each_loses_some() {
+    struct Alike;
+    impl Policy for Alike {
+        fn worth(&self, _: &Candidate) -> f64 {
+            1.0
+        }
+    }
+    let lost = Arc::new(Mutex::new([0; 16]));
+    let count = Arc::clone(&lost);
+    let count = move |gone: &Eviction| count.lock().unwrap()[gone.storage.index as usize] += 1;
+    let cache = built::<Interval>(Cache::builder().policy(Alike).observer(count), MIB);
+    let films: Vec<_> = (0..16).map(|_| film(&cache, 200, KIB)).collect();
+    for piece in 0..80 {
+        films.iter().for_each(|film| fill(film, piece..piece + 1));
+    }
+    let lost = *lost.lock().unwrap();
+    let alike = lost.iter().sum::<u32>() / 16;
+    assert!(alike >= 20, "{lost:?}");
+    assert!(lost.iter().all(|lost| (alike / 2..2 * alike).contains(lost)), "{lost:?}");
+}
+
+#[test]
 fn where_many_small_pieces_were_the_oldest_of_few_still_goes() {
     struct Oldest;
     impl Policy for Oldest {

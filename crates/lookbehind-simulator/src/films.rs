@@ -152,3 +152,29 @@ impl Films {
         u64::from(pieces.start).saturating_mul(len)..u64::from(pieces.end).saturating_mul(len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_to_another_film_leaves_the_one_before_where_he_was() {
+        let storage =
+            Storage { id: 0, pieces: 100, piece_bytes: 10, piece_seconds: 1.0, live_window: 0.0 };
+        let storages = vec![storage, Storage { piece_bytes: 1000, ..storage }];
+        let trace = Measure { storages, windows: vec![2, 3], ..Measure::default() };
+        let (mut films, players) = (Films::new(&trace), Players::new(&trace));
+        let mut moves = |storage, kind, piece| {
+            let event = Event { time: 0.0, viewer: 7, storage, kind, piece };
+            let what = |step: Move| (step.storage, step.viewer, step.action, step.position);
+            films.heed(&event, &players).into_iter().map(what).collect::<Vec<_>>()
+        };
+        assert_eq!(moves(0, Kind::Open, 4), [(0, 7, Action::Open, 40)]);
+        assert_eq!(moves(0, Kind::Play, 5), []);
+        let left = [(0, 7, Action::Close, 50), (1, 7, Action::Open, 6000)];
+        assert_eq!(moves(1, Kind::Seek, 6), left);
+        // To close another film is to leave the one that he is in, and no more.
+        assert_eq!(moves(0, Kind::Close, 0), [(1, 7, Action::Close, 6000)]);
+        assert_eq!(moves(1, Kind::Close, 6), []);
+    }
+}

@@ -119,6 +119,15 @@ fn a_small_trace_is_measured() {
 }
 
 #[test]
+fn the_largest_piece_may_be_of_any_storage() {
+    let text = "# storage,0,9,5,1,0\n# storage,1,9,7,1,0\n# storage,2,9,3,1,0\n\
+                # storage,3,9,8,1,0\nt_seconds,viewer,storage,event,piece\n\
+                0,1,0,seek,0\n0,1,1,seek,0\n0,1,2,seek,0\n0,1,3,open,0\n";
+    let found = measured(&File::new(text.as_bytes()).trace());
+    assert_eq!((found.distinct_bytes, found.largest_piece), (5 + 7 + 3, 7));
+}
+
+#[test]
 fn a_live_storage_counts_by_its_window() {
     let text = "# storage,0,1000,1,3,100\n# storage,1,1000,1,3,100\n\
                 t_seconds,viewer,storage,event,piece\n5,1,0,seek,4\n";

@@ -228,6 +228,20 @@ fn in_a_film_that_nobody_opened_the_read_and_the_new_stay() {
 }
 
 #[test]
+fn viewers_count_in_a_film_that_they_were_not_seen_to_open() {
+    // So it is where a film has been forgotten, for many others are more popular.
+    for policy in [Density::new(), opened()] {
+        let seen = [watcher(2000, 2000.0)];
+        let whole = 0..u64::from(FILM) * LEN;
+        let scene = Scene::new(film(7), at(2000.0), whole, LEN, LEN, &seen);
+        for scene in [scene.clone(), scene.alone()] {
+            let worth = worths(&policy, &scene, &[2001, 2060, 2500, 1000]);
+            assert!(worth.is_sorted_by(|a, b| a > b), "{worth:?}");
+        }
+    }
+}
+
+#[test]
 fn where_one_film_has_all_the_room_what_was_read_last_stays() {
     let policy = opened();
     let piece = |idle, age| {

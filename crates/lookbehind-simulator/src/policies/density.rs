@@ -168,3 +168,122 @@ impl Cache for Density {
         hit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use lookbehind::{Layout, PlayerConfig};
+
+    use super::*;
+    use crate::trace::{Kind, Storage};
+
+    /// So many pieces of a film, and viewers who are all at its start.
+    fn watched(viewers: u64, pieces: u32) -> Density {
+        let storage =
+            Storage { id: 0, pieces, piece_bytes: 1000, piece_seconds: 1.0, live_window: 0.0 };
+        let trace = Measure { storages: vec![storage], windows: vec![0], ..Measure::default() };
+        let (mut density, players) =
+            (Density::new(usize::MAX, &trace, 1, None), Players::new(&trace));
+        let mut event = |viewer, kind, piece| {
+            let event = Event { time: 0.0, viewer, storage: 0, kind, piece };
+            density.tell(&event, &players);
+            if kind.touches() {
+                density.access(&event, &players);
+            }
+        };
+        (0..viewers).for_each(|viewer| event(viewer, Kind::Open, 0));
+        (0..pieces).for_each(|piece| event(0, Kind::Probe, piece));
+        density
+    }
+
+    fn worth(density: &Density, key: Key) -> f64 {
+        let mut worths = Vec::new();
+        density.rank(&[key], &mut worths);
+        worths[0]
+    }
+
+    fn worst(density: &Density, keys: &[Key]) -> Option<Key> {
+        let order =
+            |a: &Key, b: &Key| worth(density, *a).total_cmp(&worth(density, *b)).then(a.cmp(b));
+        keys.iter().copied().min_by(order)
+    }
+
+    #[test]
+    fn an_eviction_finds_the_worst_of_more_pieces_where_a_few_watch() {
+        for viewers in [0, 1, 8, 9] {
+            let always_found = |pieces: usize| {
+                let mut density = watched(viewers, pieces as u32);
+                (0..20).all(|_| {
+                    let worst = worst(&density, &density.resident);
+                    density.evict();
+                    worst.is_some_and(|worst| !density.places.contains_key(&worst))
+                })
+            };
+            let few = FEW.contains(&(viewers as usize));
+            assert!(always_found(SAMPLE), "{viewers}");
+            assert_eq!(always_found(SAMPLE_FOR_FEW), few, "{viewers}");
+            assert!(!always_found(2 * SAMPLE_FOR_FEW), "{viewers}");
+        }
+    }
+
+    #[test]
+    fn no_runner_up_is_worth_less_than_what_goes_next() {
+        let mut density = watched(1, 2000);
+        density.evict();
+        for _ in 0..20 {
+            let before = density.runners_up.clone();
+            assert_eq!(before.len(), RUNNERS_UP);
+            let least = worst(&density, &before).map(|key| worth(&density, key));
+            let there = density.resident.clone();
+            density.evict();
+            let gone = there.into_iter().find(|key| !density.places.contains_key(key));
+            assert!(gone.map(|key| worth(&density, key)) <= least);
+        }
+    }
+
+    /// Counts the candidates that it is asked about.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Policy for Counting {
+        fn worth(&self, candidate: &Candidate) -> f64 {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            -(candidate.age as f64)
+        }
+
+        fn soft_windows(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn an_eviction_looks_at_as_many_pieces_as_in_the_library() {
+        for viewers in [0, 1, 8, 9] {
+            let looks = Arc::<AtomicUsize>::default();
+            let cache = lookbehind::Cache::builder().budget(4 << 20);
+            let cache = cache.policy(Counting(Arc::clone(&looks))).build().unwrap();
+            let film = cache.add_storage(Layout::fixed(5000 << 10, 1 << 10).unwrap()).unwrap();
+            let player = |_| film.player(PlayerConfig::default()).unwrap();
+            let players: Vec<_> = (0..viewers).map(player).collect();
+            let mut pieces = 0..5000;
+            let mut insert = || film.insert(pieces.next().unwrap(), &[0; 1 << 10]).unwrap();
+            while looks.load(Ordering::Relaxed) == 0 {
+                insert();
+            }
+            let counts: Vec<_> = (0..50)
+                .map(|_| {
+                    let evictions = cache.stats().evictions;
+                    looks.store(0, Ordering::Relaxed);
+                    insert();
+                    (cache.stats().evictions - evictions, looks.load(Ordering::Relaxed))
+                })
+                .collect();
+            let counts = counts.iter().filter(|(evictions, _)| *evictions == 1);
+            let counts: Vec<_> = counts.map(|(_, looks)| *looks).collect();
+            let sample = if FEW.contains(&players.len()) { SAMPLE_FOR_FEW } else { SAMPLE };
+            // Hardly any is both drawn and known from the eviction before.
+            assert_eq!(counts.iter().max(), Some(&(sample + RUNNERS_UP)), "{viewers}: {counts:?}");
+        }
+    }
+}

@@ -211,6 +211,28 @@ fn if_everything_is_in_a_window_something_goes_all_the_same() {
 }
 
 #[test]
+fn what_fell_out_of_a_live_films_window_goes_first() {
+    for policy in [Policy::Density, Policy::Library] {
+        let mut trace = trace(1, 3);
+        // Eleven pieces.
+        (trace.storages[0].piece_seconds, trace.storages[0].live_window) = (1.0, 10.0);
+        let cache = build(policy, &trace, 8, 1).unwrap();
+        let mut bench = Bench { cache, players: Players::new(&trace) };
+        // One who fell behind; his window would be worth most.
+        bench.event(1, 0, Kind::Seek, 0);
+        for piece in 1..4 {
+            bench.event(1, 0, Kind::Readahead, piece);
+        }
+        bench.event(2, 0, Kind::Open, 30);
+        for piece in 22..30 {
+            bench.event(2, 0, Kind::Probe, piece);
+        }
+        let there = (22..30).filter(|piece| bench.event(2, 0, Kind::Probe, *piece)).count();
+        assert_eq!(there, 8, "{policy}");
+    }
+}
+
+#[test]
 fn to_play_what_was_read_ahead_is_no_second_use() {
     let mut bench = Bench::new(Policy::Sieve, 3, 1, 1);
     bench.event(1, 0, Kind::Seek, 0);
