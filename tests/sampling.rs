@@ -14,7 +14,7 @@ const LEN: usize = 64 * KIB;
 const FIT: u32 = 15;
 const SMALL: usize = 4 * KIB;
 /// Candidates that an eviction draws where nobody watches, and those that it knows from the one before.
-const SAMPLE: usize = 48;
+const SAMPLE: usize = 40;
 const SHORTLIST: usize = 16;
 
 /// A film and a piece that a policy is asked about, and whether it was read.

@@ -24,7 +24,7 @@ use crate::sync::Ordering;
 use crate::table::leaf::{leaf_of, nodes_of};
 
 /// Candidates that an eviction draws, beside the runners-up of the last one.
-const SAMPLE: usize = 48;
+const SAMPLE: usize = 40;
 /// And where a few watch: what they need makes few evictions, and a miss is one of few. A lone viewer
 /// who jumps about has two refetches less in a hundred.
 const SAMPLE_FOR_FEW: usize = 128;

@@ -16,7 +16,7 @@ use crate::players::Players;
 use crate::trace::{Event, Key};
 
 /// Candidates of an eviction, and runners-up of the last one, as in the library.
-const SAMPLE: usize = 48;
+const SAMPLE: usize = 40;
 const SAMPLE_FOR_FEW: usize = 128;
 const FEW: std::ops::RangeInclusive<usize> = 1..=8;
 const RUNNERS_UP: usize = 16;
