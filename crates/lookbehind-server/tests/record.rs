@@ -7,14 +7,21 @@ use std::time::Duration;
 
 use common::{Folder, Server, bytes, program};
 
+/// The pieces of all events of that kind, in their order.
+fn pieces(trace: &str, kind: &str) -> Vec<u32> {
+    let fields = trace.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let of_kind = fields.filter(|fields| fields.get(3) == Some(&kind));
+    of_kind.map(|fields| fields[4].parse().expect("a piece")).collect()
+}
+
 #[test]
 fn what_viewers_did_is_a_trace() {
     let folder = Folder::new();
     let film = folder.film("film.mkv", 1, 1 << 20);
     let trace = folder.path("trace.csv");
     let record = ["--record", trace.to_str().expect("a plain name")];
-    let pieces = ["--piece-size", "64KiB", "--bitrate", "512KiB", "--ahead", "128KiB"];
-    let mut server = Server::start(&[&film], &[&record[..], &pieces].concat());
+    let options = ["--piece-size", "64KiB", "--bitrate", "512KiB", "--ahead", "128KiB"];
+    let mut server = Server::start(&[&film], &[&record[..], &options].concat());
     let play = |range: std::ops::Range<u64>| {
         let field = format!("bytes={}-{}", range.start, range.end - 1);
         let fields = [("Range", field.as_str()), ("User-Agent", "one")];
@@ -43,14 +50,7 @@ fn what_viewers_did_is_a_trace() {
     let text = std::fs::read_to_string(&trace).expect("it was written");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.contains(&"# storage,0,16,65536,0.125,0"), "{text}");
-    let events = lines.iter().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
-    let kinds = |kind: &'static str| {
-        let one = move |line: &&str| {
-            let fields: Vec<&str> = line.split(',').collect();
-            (fields[3] == kind).then(|| fields[4].parse::<u32>().expect("a piece"))
-        };
-        events.clone().filter_map(one).collect::<Vec<_>>()
-    };
+    let kinds = |kind| pieces(&text, kind);
     assert_eq!(kinds("open"), [0], "{text}");
     assert_eq!(kinds("seek"), [0, 1]);
     assert_eq!(kinds("play"), [1, 2, 3, 4, 5]);
@@ -87,17 +87,12 @@ fn of_two_responses_at_once_each_goes_on_by_itself() {
     server.signal("TERM");
     assert!(server.ended(Duration::from_secs(20)).success());
     let text = std::fs::read_to_string(&trace).expect("it was written");
-    let pieces = |kind: &str| {
-        let fields = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let of_kind = fields.filter(|fields| fields.get(3) == Some(&kind));
-        of_kind.map(|fields| fields[4].parse::<u32>().expect("a piece")).collect::<Vec<_>>()
-    };
-    assert_eq!(pieces("seek"), [0, 64]);
-    let mut played = pieces("play");
+    assert_eq!(pieces(&text, "seek"), [0, 64]);
+    let mut played = pieces(&text, "play");
     played.sort_unstable();
     played.dedup();
     assert!((1..64).chain(65..128).all(|piece| played.contains(&piece)), "{played:?}");
-    let mut ahead = pieces("readahead");
+    let mut ahead = pieces(&text, "readahead");
     let count = ahead.len();
     ahead.sort_unstable();
     ahead.dedup();
