@@ -232,12 +232,9 @@ impl<R: Reclaim> Search<'_, R> {
         self.ranked.reserve(words.len());
         shared.domain.with_lane(|lane| {
             for group in words.chunk_by(|a, b| a >> 32 == b >> 32) {
-                let entries = group.iter().filter_map(|word| Entry::unpacked(*word));
-                let slot = entries.clone().next().map_or(0, |entry| entry.film as usize);
-                if let Some(film) = directory.at(slot) {
-                    self.found.clear();
-                    self.found.reserve(group.len());
-                    self.look_at(lane, film, entries);
+                let first = group.first().and_then(|word| Entry::unpacked(*word));
+                if let Some(film) = first.and_then(|entry| directory.at(entry.film as usize)) {
+                    self.look_at(lane, film, group);
                 }
             }
         });
@@ -254,17 +251,15 @@ impl<R: Reclaim> Search<'_, R> {
         film.protections.view(layout, self.now, !self.soft, !film.ended(), watchers)
     }
 
-    /// Looks at candidates of one film, and notes their ranks.
-    fn look_at(
-        &mut self,
-        lane: &Lane<R>,
-        film: &Arc<Film<R>>,
-        entries: impl Iterator<Item = Entry>,
-    ) {
+    /// Looks at candidates of one film, as seats have them, and notes their ranks.
+    fn look_at(&mut self, lane: &Lane<R>, film: &Arc<Film<R>>, words: &[u64]) {
         let layout = film.layout.load();
         let view = self.view(film, &layout);
         // A seat is taken before its piece comes, and given back after it went.
+        let entries = words.iter().filter_map(|word| Entry::unpacked(*word));
         let see = |entry: Entry| Some((entry.piece, film.see(lane, entry.piece, true)?));
+        self.found.clear();
+        self.found.reserve(words.len());
         self.found.extend(entries.filter_map(see));
         let version = self.found.first().map(|(_, seen)| seen.version);
         self.consider(film, &layout, &view);

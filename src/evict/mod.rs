@@ -112,17 +112,14 @@ impl<R: Reclaim> Shared<R> {
     /// A seat for a piece that is about to be published. If all are taken, room is made for more: by
     /// what gives a seat back, which may do. A piece that gets none is published without one.
     pub(crate) fn seat(&self, entry: Entry, piece: PieceRef) -> u32 {
+        let bytes = self.roster.growth();
+        let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
         let take = || self.roster.take(entry, piece);
-        let more = || {
-            let bytes = self.roster.growth();
-            let need = Need { bytes, only: None, reason: Reason::Room, patient: false };
-            let attempt = || match take() {
-                Some(seat) => Ok(seat),
-                None => self.roster.grow().and_then(|()| take().ok_or(Refused::Budget)),
-            };
-            self.obtain(&need, attempt).ok()
+        let attempt = || match take() {
+            Some(seat) => Ok(seat),
+            None => self.roster.grow().and_then(|()| take().ok_or(Refused::Budget)),
         };
-        take().or_else(more).unwrap_or(roster::NONE)
+        self.obtain(&need, attempt).unwrap_or(roster::NONE)
     }
 
     /// The error that says why there is no memory.
