@@ -282,7 +282,8 @@ mod tests {
     fn from_the_end_of_a_film_nobody_jumps_or_quits() {
         let mut seen = Seen::new();
         seen.note(0, 0.0, Action::Open, 0);
-        seen.seek(100.0, 100, FILM - 1);
+        // Less than a thousandth is left, but for two seconds.
+        seen.seek(100.0, 100, FILM - 7);
         seen.seek(110.0, FILM, 200);
         seen.note(0, 300.0, Action::Close, FILM);
         assert_eq!(seen.jumps(), [0.0, 1.0, 0.0], "there, and not back");
