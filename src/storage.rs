@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::evict::observe::Reason;
 use crate::film::Film;
 use crate::id::StorageId;
-use crate::ingest::assembly::Arriving;
+use crate::ingest::assembly::{Arriving, Written};
 use crate::ingest::verify::Verifier;
 use crate::layout::Layout;
 use crate::read::held::Held;
@@ -310,25 +312,39 @@ impl<R: Reclaim> Storage<R> {
         self.film.assemblies.get(piece).map(Arriving::new)
     }
 
-    /// Copies written bytes of a piece that is still arriving, verified or not: for engines that
-    /// must read back what they wrote. Published pieces are read as well.
+    /// Written bytes of a piece that is still arriving, verified or not, without a copy: for engines
+    /// that must read back what they wrote. Published pieces are read as well. The bytes stay as
+    /// they are while they are held, whatever becomes of the piece.
+    ///
+    /// ```
+    /// # use lookbehind::{Cache, Layout};
+    /// # let cache = Cache::builder().budget(1 << 20).build()?;
+    /// # let film = cache.add_storage(Layout::fixed(100, 100)?)?;
+    /// film.write(0, 50, &[7; 50])?;
+    /// let written = film.read_back(0, 60, 10)?;
+    /// assert!(film.read_back(0, 49, 10).is_err());
+    /// film.abandon(0)?;
+    /// assert_eq!(written, [7; 10][..]);
+    /// # Ok::<(), lookbehind::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Missing`] unless every byte of the range was written.
-    pub fn read_back(&self, piece: u32, offset: u32, buffer: &mut [u8]) -> Result<()> {
+    /// [`Error::Missing`] unless every byte of the range was written; [`Error::PieceOutOfRange`],
+    /// [`Error::BlockOutOfRange`] for what the film does not have; [`Error::UnknownStorage`].
+    pub fn read_back(&self, piece: u32, offset: u32, len: u32) -> Result<Bytes> {
         self.film.known()?;
         let piece_len = self.film.piece_len(piece)?;
-        let range = crate::ingest::block_range(piece, offset, buffer.len(), piece_len)?;
-        if let Some(assembly) = self.film.assemblies.get(piece)
-            && assembly.has(range.clone())
+        let range = crate::ingest::block_range(piece, offset, len as usize, piece_len)?;
+        if let Some(written) = self
+            .film
+            .assemblies
+            .get(piece)
+            .and_then(|assembly| Written::new(assembly, range.clone()))
         {
-            // SAFETY: found written, within the piece.
-            buffer.copy_from_slice(unsafe { assembly.bytes(range) });
-            return Ok(());
+            return Ok(Bytes::from_owner(written));
         }
-        let held = self.get(piece)?;
-        buffer.copy_from_slice(&held[range.start as usize..range.end as usize]);
-        Ok(())
+        let whole = Bytes::from(self.get(piece)?);
+        Ok(whole.slice(range.start as usize..range.end as usize))
     }
 
     /// Evicts those of the pieces that are there; how many.

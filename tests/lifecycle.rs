@@ -43,7 +43,7 @@ fn an_id_never_reaches_the_film_that_came_after<R: Reclaim>() {
             assert_eq!(handle.abandon(0).unwrap_err(), unknown);
             assert_eq!(handle.evict(0..9).unwrap_err(), unknown);
             assert_eq!(handle.remove().unwrap_err(), unknown);
-            assert_eq!(handle.read_back(0, 0, &mut [0]).unwrap_err(), unknown);
+            assert_eq!(handle.read_back(0, 0, 1).unwrap_err(), unknown);
             assert_eq!(handle.wait(0).blocking().unwrap_err(), unknown);
             assert_eq!(handle.player(PlayerConfig::default()).unwrap_err(), unknown);
             assert!(handle.reader().snapshot().get(0).is_none());

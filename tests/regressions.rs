@@ -242,10 +242,9 @@ fn unwritten_bytes_are_missing_not_zero() {
     film.write(0, 100, &[7; 100]).unwrap();
     let mut buffer = [0xaa; 200];
     for (offset, len) in [(0, 1), (0, 200), (99, 2), (150, 60), (1023, 1)] {
-        let read = film.read_back(0, offset, &mut buffer[..len]);
+        let read = film.read_back(0, offset, len);
         assert_eq!(read.unwrap_err(), Error::Missing { piece: 0 });
     }
-    assert_eq!(buffer, [0xaa; 200]);
     assert!(film.reader().snapshot().get(0).is_none() && film.get(0).is_err());
     assert!(film.arriving(0).unwrap().is_empty() && film.commit(0).is_err());
     let mut player = film.player(PlayerConfig::default()).unwrap();
@@ -254,7 +253,7 @@ fn unwritten_bytes_are_missing_not_zero() {
     film.insert(1, &[0x55; KIB]).unwrap();
     film.evict(1..2).unwrap();
     film.write(2, 1000, &[7; 24]).unwrap();
-    assert!(film.read_back(2, 999, &mut buffer[..25]).is_err());
+    assert!(film.read_back(2, 999, 25).is_err());
     assert!(film.arriving(2).unwrap().is_empty());
 }
 

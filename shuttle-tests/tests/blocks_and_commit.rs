@@ -49,10 +49,9 @@ fn one_is_the_last<R: Reclaim>() {
         let film = reading.clone();
         thread::spawn(move || {
             let whole = bytes(1, 0, 7, LEN);
-            let mut part = [0; 100];
             for _ in 0..2 {
                 let from = at * 300;
-                if known(film.read_back(0, from as u32, &mut part)).is_some() {
+                if let Some(part) = known(film.read_back(0, from as u32, 100)) {
                     assert_eq!(part, whole[from..from + 100]);
                 }
             }

@@ -369,6 +369,26 @@ impl std::fmt::Debug for Arriving {
     }
 }
 
+/// A range of a piece that is still arriving, of which every byte is written.
+pub(crate) struct Written {
+    assembly: Arc<Assembly>,
+    range: Range<u32>,
+}
+
+impl Written {
+    /// `None` unless every byte of the range, which lies within the piece, is written.
+    pub(crate) fn new(assembly: Arc<Assembly>, range: Range<u32>) -> Option<Self> {
+        assembly.has(range.clone()).then_some(Self { assembly, range })
+    }
+}
+
+impl AsRef<[u8]> for Written {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: found written, within the piece.
+        unsafe { self.assembly.bytes(self.range.clone()) }
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(any(loom, shuttle)))]
 mod tests {

@@ -232,8 +232,7 @@ impl<R: Reclaim> Work<R> {
     /// What has arrived, by either way.
     fn read_back(&self, film: &Film<R>, piece: u32, block: Range<usize>) {
         thread::yield_now();
-        let mut back = vec![0; block.len()];
-        if film.storage.read_back(piece, block.start as u32, &mut back).is_ok() {
+        if let Ok(back) = film.storage.read_back(piece, block.start as u32, block.len() as u32) {
             self.tally.compare(film.is_part(piece, block.start, &back));
         }
         if let Some(arriving) = film.storage.arriving(piece) {
