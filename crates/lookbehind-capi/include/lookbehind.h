@@ -481,6 +481,18 @@ lb_status lb_get(lb_storage storage,
                  const uint8_t **data,
                  size_t *len);
 
+/// Pins `len` bytes of a piece from `offset` on that have been written, whether the piece is
+/// published or still arriving, judged or not: for engines that must read back what they wrote.
+/// Nothing is copied, and whatever becomes of the piece, the bytes stay until lb_release.
+///
+/// LB_MISSING unless all of them are written, LB_BLOCK_OUT_OF_RANGE beyond the end of the piece,
+/// LB_INVALID_ARGUMENT for no bytes.
+lb_status lb_read_back(lb_storage storage,
+                       uint32_t piece,
+                       uint32_t offset,
+                       uint32_t len,
+                       const uint8_t **data);
+
 /// Pins an address once more that is pinned.
 lb_status lb_retain(const void *data);
 

@@ -115,6 +115,32 @@ pub unsafe extern "C" fn lb_get(
     })
 }
 
+/// Pins `len` bytes of a piece from `offset` on that have been written, whether the piece is
+/// published or still arriving, judged or not: for engines that must read back what they wrote.
+/// Nothing is copied, and whatever becomes of the piece, the bytes stay until lb_release.
+///
+/// LB_MISSING unless all of them are written, LB_BLOCK_OUT_OF_RANGE beyond the end of the piece,
+/// LB_INVALID_ARGUMENT for no bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_read_back(
+    storage: lb_storage,
+    piece: u32,
+    offset: u32,
+    len: u32,
+    data: *mut *const u8,
+) -> lb_status {
+    guard(|| {
+        // SAFETY: null or writable, by contract.
+        let out = unsafe { Out::new(data, "data")? };
+        let bytes = FILMS.get(storage)?.storage.read_back(piece, offset, len)?;
+        if bytes.is_empty() {
+            return Err(Failure::InvalidArgument("no bytes cannot be pinned"));
+        }
+        out.set(pin_part(bytes).data);
+        Ok(())
+    })
+}
+
 /// Pins an address once more that is pinned.
 #[unsafe(no_mangle)]
 pub extern "C" fn lb_retain(data: *const c_void) -> lb_status {

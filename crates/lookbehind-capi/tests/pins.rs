@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 use std::thread;
 
 use common::*;
@@ -74,6 +74,53 @@ fn a_pin_outlives_its_piece_its_storage_and_its_cache() {
 }
 
 #[test]
+fn what_was_written_is_read_back_where_it_lies() {
+    let _alone = alone();
+    let cache = cache();
+    let film = film(cache);
+    let block = [6; 50];
+    let back = |offset, len| {
+        pinned(|data, out| {
+            // SAFETY: the pointers are good.
+            let status = unsafe { lb_read_back(film, 6, offset, len, data) };
+            if status == LB_OK {
+                // SAFETY: as above.
+                unsafe { out.write(len as usize) }
+            }
+            status
+        })
+    };
+    let write = |offset| {
+        // SAFETY: the block is there, and null is fine.
+        ok(unsafe { lb_write(film, 6, offset, block.as_ptr(), 50, null_mut(), null_mut()) });
+    };
+    assert_eq!(back(0, 10), Err(LB_MISSING));
+    write(50);
+    assert_eq!(back(49, 10), Err(LB_MISSING));
+    assert_eq!(back(60, 41), Err(LB_BLOCK_OUT_OF_RANGE));
+    assert_eq!(back(60, 0), Err(LB_INVALID_ARGUMENT));
+    let arriving = back(60, 10).expect("it is written");
+    write(0);
+    ok(lb_commit(film, 6));
+    let published = get(film, 6, 60).expect("it is published");
+    assert_eq!(published.at, arriving.at, "one place from the first byte on");
+    assert_eq!(back(60, 40), Ok(published));
+    // SAFETY: null is fine.
+    ok(unsafe { lb_evict(film, 0, PIECES, null_mut()) });
+    write(0);
+    let abandoned = back(0, 50).expect("it is written");
+    // SAFETY: null is fine.
+    ok(unsafe { lb_abandon(film, 6, null_mut()) });
+    assert_eq!(back(0, 50), Err(LB_MISSING));
+    ok(lb_cache_close(cache));
+    for pin in [arriving, published, published, abandoned] {
+        assert!(pin.bytes().iter().all(|byte| *byte == 6));
+        ok(pin.release());
+    }
+    assert_eq!(pins(), 0);
+}
+
+#[test]
 fn what_is_pinned_counts_against_the_budget() {
     let _alone = alone();
     let cache = cache();
@@ -86,7 +133,7 @@ fn what_is_pinned_counts_against_the_budget() {
     assert_eq!(stats().pinned, 0);
     let pin = get(film, 1, 0).expect("it is there");
     // SAFETY: null is fine.
-    ok(unsafe { lb_evict(film, 0, PIECES, std::ptr::null_mut()) });
+    ok(unsafe { lb_evict(film, 0, PIECES, null_mut()) });
     assert!(stats().held >= u64::from(PIECE) && stats().pinned == stats().held);
     ok(pin.release());
     assert_eq!((stats().held, stats().pinned), (0, 0));

@@ -95,6 +95,7 @@ functions! {
     lb_evict: FILM, |h| (h, 0, 1, null_mut());
     lb_contains: FILM, |h| (h, 0, any()), (h, 0, null_mut());
     lb_get: FILM, |h| (h, 0, 0, some(), any()), (h, 0, 0, null_mut(), any());
+    lb_read_back: FILM, |h| (h, 0, 0, 1, some()), (h, 0, 0, 1, null_mut());
     lb_retain: None, |h| (null());
     lb_release: None, |h| (null());
     lb_pins: None, |h| (any()), (null_mut());
