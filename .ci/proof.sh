@@ -26,6 +26,8 @@ fuzzing() { # seconds a target
 
 races() { LOOKBEHIND_STRESS_OPS=20000 bash scripts/sanitize.sh thread; }
 
+interface() { bash crates/lookbehind-capi/asan.sh; }
+
 addresses() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh address; }
 
 faults_all() {
