@@ -71,6 +71,44 @@ fn the_example_runs_with_the_shared_library_under_its_name_in_the_system() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_example_runs_with_what_is_installed() {
+    let prefix = folder("installed");
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let mut install = Command::new("bash");
+    install.arg(here().join("install.sh")).arg("--prefix").arg(&prefix);
+    run(install.args(["--profile", profile]));
+    for file in ["include/lookbehind.h", "lib/liblookbehind.a", "lib/liblookbehind.so.0"] {
+        assert!(prefix.join(file).exists(), "{file}");
+    }
+    if Command::new("pkg-config").arg("--version").output().is_err() {
+        println!("SKIPPED: there is no pkg-config");
+        return;
+    }
+    let flags = |arguments: &[&str]| {
+        let mut ask = Command::new("pkg-config");
+        ask.env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig")).arg("lookbehind").args(arguments);
+        let said = String::from_utf8(run(&mut ask).stdout).expect("flags are ASCII");
+        said.split_whitespace().map(String::from).collect::<Vec<_>>()
+    };
+    let shared = flags(&["--cflags", "--libs"]);
+    let mut linked_statically = flags(&["--cflags", "--libs", "--static"]);
+    assert!(linked_statically.len() > shared.len(), "{linked_statically:?}");
+    for flag in &mut linked_statically {
+        if flag == "-llookbehind" {
+            *flag = "-l:liblookbehind.a".into();
+        }
+    }
+    for flags in [shared, linked_statically] {
+        let program = prefix.join("example");
+        let mut cc = Command::new(env::var_os("CC").unwrap_or("cc".into()));
+        cc.args(["-std=c11", "-o"]).arg(&program).arg(here().join("examples/example.c"));
+        run(cc.args(flags));
+        assert_tour(&run(Command::new(program).env("LD_LIBRARY_PATH", prefix.join("lib"))));
+    }
+}
+
+#[test]
 fn the_header_is_cxx_as_well() {
     let cxx = env::var_os("CXX").unwrap_or("c++".into());
     if Command::new(&cxx).arg("--version").output().is_err() {
