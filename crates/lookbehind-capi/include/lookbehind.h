@@ -21,8 +21,9 @@
  * TIMES are in milliseconds. A timeout of 0 does not wait, a negative one waits for ever. Functions
  * without a timeout do not wait.
  *
- * CALLBACKS come on any thread, several at once, while the library holds no lock. They may call
- * any function here with a timeout of 0 or without one, and must not throw. What a callback is given
+ * CALLBACKS come on any thread, several at once, while the library holds no lock. The thread goes
+ * on with what it was at when they return, publishing or evicting: be brief. They may call any
+ * function here with a timeout of 0 or without one, and must not throw. What a callback is given
  * other than pins is good until it returns.
  */
 #ifndef LOOKBEHIND_H
@@ -519,9 +520,9 @@ typedef uint64_t lb_read;
 /// the last handle, or the timer's (LB_TIMED_OUT). A callback that starts the next read may
 /// therefore find itself called within itself.
 ///
-/// If this itself fails, for there are no such storage, piece or offset, the callback is not called.
-/// `read`, unless null, is for lb_read_cancel; it is written before the callback is called, whose
-/// call ends the handle.
+/// LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned, and the callback
+/// is not called then. All else the callback is told. `read`, unless null, is for lb_read_cancel; it
+/// is written before the callback is called, whose call ends the handle.
 lb_status lb_read_async(lb_storage storage,
                         uint32_t piece,
                         uint32_t offset,

@@ -39,8 +39,9 @@ const HEAD: &str = r#"/*
  * TIMES are in milliseconds. A timeout of 0 does not wait, a negative one waits for ever. Functions
  * without a timeout do not wait.
  *
- * CALLBACKS come on any thread, several at once, while the library holds no lock. They may call
- * any function here with a timeout of 0 or without one, and must not throw. What a callback is given
+ * CALLBACKS come on any thread, several at once, while the library holds no lock. The thread goes
+ * on with what it was at when they return, publishing or evicting: be brief. They may call any
+ * function here with a timeout of 0 or without one, and must not throw. What a callback is given
  * other than pins is good until it returns.
  */
 #ifndef LOOKBEHIND_H

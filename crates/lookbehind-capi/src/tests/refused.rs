@@ -45,13 +45,18 @@ const PIECE: [u8; 100] = [7; 100];
 macro_rules! functions {
     ($($name:ident: $kind:expr, |$handle:ident| ($($arg:expr),*) $(, ($($null:expr),*))?;)*) => {
         fn functions() -> Vec<Function> {
-            // SAFETY: every pointer is good for ever, or null.
-            #[allow(unused_unsafe, unused_variables, reason = "some functions are safe")]
+            #[allow(unused_unsafe, unused_variables, reason = "some are safe, some take no handle")]
             Vec::from([$(Function {
                 name: stringify!($name),
                 kind: $kind,
-                call: |$handle| unsafe { $name($($arg),*) },
-                null: None$(.or(Some(|$handle| unsafe { $name($($null),*) })))?,
+                call: |$handle| {
+                    // SAFETY: every pointer is good for ever, or null where that is fine.
+                    unsafe { $name($($arg),*) }
+                },
+                null: None$(.or(Some(|$handle| {
+                    // SAFETY: every pointer is good for ever, or null.
+                    unsafe { $name($($null),*) }
+                })))?,
             }),*])
         }
     };

@@ -194,8 +194,8 @@ fn provoke(status: lb_status) -> Option<lb_status> {
         LB_NOT_SEGMENTED => unsafe { lb_storage_append(film, 10, null_mut()) },
         LB_TOO_FRAGMENTED => {
             let film = film_with(cache, 1000, 1000, ZERO);
-            let scattered = (0..400).map(|at| write(film, 0, at * 2, &[0]));
-            scattered.last()?
+            let scattered: Vec<_> = (0..400).map(|at| write(film, 0, at * 2, &[0])).collect();
+            *scattered.last()?
         }
         LB_ASSEMBLIES_FULL => {
             let options = lb_storage_options { keep_assemblies: true, ..ZERO };
