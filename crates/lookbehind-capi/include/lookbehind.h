@@ -387,6 +387,9 @@ lb_status lb_storage_find(lb_cache cache, uint64_t storage_id, lb_storage *stora
 /// The number of the storage within its cache; none is used twice.
 lb_status lb_storage_id(lb_storage storage, uint64_t *storage_id);
 
+/// A new handle on the storage's cache.
+lb_status lb_storage_cache(lb_storage storage, lb_cache *cache);
+
 /// Closes a handle on a storage.
 lb_status lb_storage_close(lb_storage storage);
 

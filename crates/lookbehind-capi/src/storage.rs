@@ -8,7 +8,7 @@ use lookbehind::{
     Layout, Sha1Verifier, Sha256Verifier, Storage, StorageId, StorageOptions, Verifier, verify_fn,
 };
 
-use crate::cache::{Shared, id_of, lb_cache, shared};
+use crate::cache::{CACHES, Shared, id_of, lb_cache, shared};
 use crate::call::{Context, Failure, Out, Result, guard, slice};
 use crate::handle::{Kind, Table};
 use crate::status::{lb_drop_fn, lb_status};
@@ -264,6 +264,17 @@ pub unsafe extern "C" fn lb_storage_id(storage: lb_storage, storage_id: *mut u64
         // SAFETY: null or writable, by contract.
         let out = unsafe { Out::new(storage_id, "storage_id")? };
         out.set(id_of(FILMS.get(storage)?.storage.id()));
+        Ok(())
+    })
+}
+
+/// A new handle on the storage's cache.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_storage_cache(storage: lb_storage, cache: *mut lb_cache) -> lb_status {
+    guard(|| {
+        // SAFETY: null or writable, by contract.
+        let out = unsafe { Out::new(cache, "cache")? };
+        out.set(CACHES.add(Arc::clone(&FILMS.get(storage)?.cache)));
         Ok(())
     })
 }

@@ -165,6 +165,8 @@ fn handles_of_one_film_are_several() {
         ok(insert(again, 0));
         ok(lb_storage_close(film));
         assert!(got(|out| lb_contains(again, 0, out)));
+        ok(lb_cache_close(cache));
+        let cache = got(|out| lb_storage_cache(again, out));
         ok(lb_storage_remove(again));
         assert_eq!(lb_storage_find(cache, id, &mut 0), LB_UNKNOWN_STORAGE);
         assert_eq!(lb_storage_find(cache, u64::MAX, &mut 0), LB_UNKNOWN_STORAGE);

@@ -86,6 +86,7 @@ functions! {
     lb_storage_end: FILM, |h| (h);
     lb_storage_find: CACHE, |h| (h, 0, any()), (h, 0, null_mut());
     lb_storage_id: FILM, |h| (h, any()), (h, null_mut());
+    lb_storage_cache: FILM, |h| (h, any()), (h, null_mut());
     lb_storage_close: FILM, |h| (h);
     lb_storage_remove: FILM, |h| (h);
     lb_storage_info: FILM, |h| (h, some()), (h, null_mut());
