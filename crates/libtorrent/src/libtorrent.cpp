@@ -53,8 +53,11 @@ using hash2_handler =
     std::function<void(lt::piece_index_t, lt::sha256_hash const&, lt::storage_error const&)>;
 
 // How often players are asked what they want, and peers that were stopped for want of room get
-// another try.
-constexpr auto tick_length = std::chrono::milliseconds(20);
+// another try: while something is on its way, and otherwise.
+constexpr auto busy_tick = std::chrono::milliseconds(4);
+constexpr auto idle_tick = std::chrono::milliseconds(40);
+// So many ticks without anything on its way are a lull.
+constexpr int lull = 100;
 // What a piece takes in the cache beside its bytes, generously: header, padding, table.
 constexpr std::int64_t beside_a_piece = 320;
 constexpr std::int64_t beside_a_torrent = 256 << 10;
@@ -358,9 +361,7 @@ public:
         boost::asio::post(context_, std::move(closure));
     }
 
-    lb_cache cache() const { return cache_; }
-
-private:
+    private:
     std::shared_ptr<film> at(lt::storage_index_t const index) const
     {
         auto const number = std::size_t(std::uint32_t(index));
@@ -393,6 +394,7 @@ private:
     int reads_ = 0;
     int writes_ = 0;
     int hashes_ = 0;
+    int quiet_ = 0; // ticks
     bool aborted_ = false;
     bool armed_ = false;
 };
@@ -871,7 +873,8 @@ void core::arm()
 {
     if (armed_ || aborted_ || !timer_) return;
     armed_ = true;
-    timer_->expires_after(tick_length);
+    auto const idle = quiet_ >= lull && stopped_.empty();
+    timer_->expires_after(idle ? idle_tick : busy_tick);
     timer_->async_wait([self = weak_from_this()](boost::system::error_code const& error) {
         auto const core = self.lock();
         if (error || !core) return;
@@ -884,6 +887,7 @@ void core::tick()
 {
     if (aborted_) return;
     auto any = false;
+    ++quiet_;
     // A copy: what is told of a change may add torrents.
     auto const films = films_;
     for (auto const& of : films) {
@@ -892,6 +896,7 @@ void core::tick()
         if (config_.mode == mode::stream) {
             look_again(*of);
             drive(*of);
+            if (!of->fetches.empty()) quiet_ = 0;
         }
     }
     // Whether there is room again nobody says; those who were stopped find out.
@@ -1240,6 +1245,13 @@ boost::system::error_code make_error_code(errc const code)
 }
 
 lb_storage storage(lt::info_hash_t const& torrent) { return by_hash(torrent); }
+
+lb_cache cache(lt::info_hash_t const& torrent)
+{
+    borrowed const of(by_hash(torrent));
+    lb_cache found = 0;
+    return lb_storage_cache(of.storage, &found) == LB_OK ? found : 0;
+}
 
 void set_memory_disk_io(lt::session_params& params, std::int64_t const size)
 {
