@@ -318,6 +318,11 @@ pub unsafe extern "C" fn lb_read_poll(
     })
 }
 
+#[cfg(test)]
+pub(crate) fn is_kept(read: lb_read) -> bool {
+    READS.get(read).is_ok()
+}
+
 /// Ends a read. If it has a callback, that was called with LB_CANCELLED when this returns LB_OK;
 /// who polls it meanwhile gets LB_CANCELLED. LB_INVALID_HANDLE if the read had ended before: its
 /// callback was called with what it ended with, or is being called by another thread.

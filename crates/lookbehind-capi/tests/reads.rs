@@ -4,9 +4,12 @@
 mod common;
 
 use std::ffi::c_void;
+use std::future::Future;
+use std::pin::pin;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use common::*;
@@ -120,13 +123,74 @@ fn one_of_several_who_poll_gets_the_piece() {
 
 #[test]
 fn who_polls_is_told_of_a_cancellation() {
-    let _alone = alone();
     let film = film(cache());
-    let read = read_start(film, 1, -1);
-    let polled = thread::spawn(move || poll(read, LONG));
-    ok(lb_read_cancel(read));
-    let result = polled.join().expect("it does not panic");
-    assert!(matches!(result, Err(LB_CANCELLED | LB_INVALID_HANDLE)), "{result:?}");
+    for _ in 0..50 {
+        let read = read_start(film, 1, -1);
+        let polled = thread::spawn(move || poll(read, LONG));
+        thread::yield_now();
+        ok(lb_read_cancel(read));
+        let result = polled.join().expect("it does not panic");
+        assert!(matches!(result, Err(LB_CANCELLED | LB_INVALID_HANDLE)), "{result:?}");
+    }
+}
+
+#[test]
+fn a_callback_has_the_words_and_its_thread_keeps_its_own() {
+    let film = film(cache());
+    assert_eq!(get(film, PIECES, 0), Err(LB_PIECE_OUT_OF_RANGE));
+    let before = words();
+    let (removed, cancelled) = (Told::default(), Told::default());
+    read_async(film, 0, -1, &removed);
+    ok(lb_read_cancel(read_async(film, 0, -1, &cancelled)));
+    ok(lb_storage_remove(film));
+    assert_eq!(*cancelled.words.lock().expect("nobody panicked"), "the read was cancelled");
+    assert_eq!(*removed.words.lock().expect("nobody panicked"), "the storage was removed");
+    assert_eq!(words(), before, "its own calls have not failed since");
+}
+
+/// Does something once, on the thread that makes a piece wanted: in the middle of a read's look.
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for Meanwhile {
+    fn wake(self: Arc<Self>) {
+        let act = self.0.lock().expect("nobody panicked").take();
+        act.into_iter().for_each(|act| act());
+    }
+}
+
+/// Reads piece 0, and does something in the middle of the first look, after the read has registered.
+fn read_and_meanwhile(
+    timeout: i64,
+    act: impl FnOnce(lb_storage, lb_read) + Send + 'static,
+) -> Told {
+    let cache = cache();
+    let film = film(cache);
+    let read = Arc::new(AtomicU64::new(0));
+    let (told, known) = (Told::default(), Arc::clone(&read));
+    let act = move || act(film, known.load(Ordering::Acquire));
+    let waker = Waker::from(Arc::new(Meanwhile(Mutex::new(Some(Box::new(act))))));
+    let storage = lookbehind_capi::cache(cache).expect("it is open").storages().remove(0);
+    let mut wanted = storage.wanted();
+    assert!(pin!(wanted.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+    // SAFETY: the callback is called before this function ends, or the test fails.
+    ok(unsafe {
+        lb_read_async(film, 0, 0, timeout, Some(common::told), told.context(), read.as_ptr())
+    });
+    assert_eq!(told.times(), 1, "ended by what came in between");
+    told
+}
+
+#[test]
+fn a_wake_in_the_middle_of_a_look_is_not_lost() {
+    let _alone = alone();
+    let told = read_and_meanwhile(-1, |film, _| ok(insert(film, 0)));
+    assert_eq!(told.status(), Some(LB_OK));
+}
+
+#[test]
+fn a_read_that_is_cancelled_in_the_middle_of_its_last_look_is_told_so_once() {
+    let told = read_and_meanwhile(0, |_, read| ok(lb_read_cancel(read)));
+    assert_eq!(told.status(), Some(LB_CANCELLED), "and not of the deadline as well");
 }
 
 #[test]

@@ -226,6 +226,25 @@ fn a_panic_becomes_a_status_in_every_function() {
 }
 
 #[test]
+fn a_read_that_has_ended_is_kept_nowhere() {
+    let film = live(Kind::Storage);
+    let start = || {
+        // SAFETY: the pointers are good.
+        let polled = got(|out| unsafe { lb_read_start(film, 0, 0, -1, out) });
+        // SAFETY: as above.
+        let told = got(|out| unsafe { lb_read_async(film, 0, 0, -1, Some(told), null_mut(), out) });
+        [polled, told]
+    };
+    let (cancelled, ended) = (start(), start());
+    assert!(cancelled.iter().chain(&ended).all(|read| is_kept(*read)));
+    cancelled.iter().for_each(|read| assert_eq!(lb_read_cancel(*read), LB_OK));
+    assert_eq!(lb_storage_remove(film), LB_OK);
+    // SAFETY: the pointers are good.
+    assert_eq!(unsafe { lb_read_poll(ended[0], 0, some(), any()) }, LB_REMOVED);
+    assert!(!cancelled.iter().chain(&ended).any(|read| is_kept(*read)));
+}
+
+#[test]
 fn lengths_beyond_all_memory_are_refused() {
     let handle = live(Kind::Storage);
     // SAFETY: what is said to be there is not looked at.

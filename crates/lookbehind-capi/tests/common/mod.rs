@@ -1,23 +1,26 @@
 //! Short forms of the C functions, for tests in Rust.
 #![allow(dead_code, reason = "each test uses some")]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub use lookbehind_capi::cache::*;
 pub use lookbehind_capi::ingest::*;
 pub use lookbehind_capi::pin::*;
 pub use lookbehind_capi::player::*;
 pub use lookbehind_capi::read::*;
+pub use lookbehind_capi::status::lb_last_error;
 pub use lookbehind_capi::status::lb_status::{self, *};
 pub use lookbehind_capi::storage::*;
 pub use lookbehind_capi::wanted::*;
 
 pub const PIECE: u32 = 100;
 pub const PIECES: u32 = 10;
-/// So long a wait is one that fails.
+/// So long a wait is one that fails: see [`promptly`].
 pub const LONG: i64 = 30_000;
 
 /// The number of pins is one for the whole process: tests that look at it run one at a time.
@@ -58,6 +61,14 @@ pub fn insert(film: lb_storage, piece: u32) -> lb_status {
 pub fn pins() -> usize {
     // SAFETY: the pointer is good.
     got(|out| unsafe { lb_pins(out) })
+}
+
+/// Calls what may wait for [`LONG`]. Who is not told of what he waits for would find it then.
+pub fn promptly<T>(call: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = call();
+    assert!(start.elapsed().as_millis() < LONG as u128 / 2, "nobody told of it");
+    result
 }
 
 /// What a call that pins gives: the address as a number, for other threads, and the bytes.
@@ -106,6 +117,7 @@ pub struct Told {
     pub times: AtomicUsize,
     pub status: Mutex<Option<lb_status>>,
     pub bytes: Mutex<Vec<u8>>,
+    pub words: Mutex<String>,
 }
 
 impl Told {
@@ -138,7 +150,18 @@ pub unsafe extern "C" fn told(
         ok(lb_release(data.cast()));
     }
     *told.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    *told.words.lock().unwrap_or_else(PoisonError::into_inner) = words();
     told.times.fetch_add(1, Ordering::AcqRel);
+}
+
+/// The last failure of this thread.
+pub fn words() -> String {
+    let mut buffer = [0; 200];
+    // SAFETY: the buffer is as long as is said.
+    unsafe {
+        lb_last_error(buffer.as_mut_ptr(), buffer.len());
+        CStr::from_ptr(buffer.as_ptr()).to_string_lossy().into_owned()
+    }
 }
 
 pub fn read_async(film: lb_storage, piece: u32, timeout: i64, to: &Told) -> lb_read {
@@ -153,7 +176,7 @@ pub fn read_start(film: lb_storage, piece: u32, timeout: i64) -> lb_read {
 
 pub fn poll(read: lb_read, timeout: i64) -> Result<Pinned, lb_status> {
     // SAFETY: the pointers are good.
-    pinned(|data, len| unsafe { lb_read_poll(read, timeout, data, len) })
+    promptly(|| pinned(|data, len| unsafe { lb_read_poll(read, timeout, data, len) }))
 }
 
 pub fn play(film: lb_storage) -> lb_player {
@@ -165,8 +188,9 @@ pub fn play(film: lb_storage) -> lb_player {
 pub fn player_read(player: lb_player, timeout: i64) -> Result<Vec<u8>, lb_status> {
     let (mut buffer, mut count) = (vec![0; 2 * PIECE as usize], 0);
     // SAFETY: the buffer is as long as is said.
-    let status =
-        unsafe { lb_player_read(player, buffer.as_mut_ptr(), buffer.len(), timeout, &mut count) };
+    let status = promptly(|| unsafe {
+        lb_player_read(player, buffer.as_mut_ptr(), buffer.len(), timeout, &mut count)
+    });
     buffer.truncate(count);
     if status == LB_OK { Ok(buffer) } else { Err(status) }
 }
@@ -174,7 +198,8 @@ pub fn player_read(player: lb_player, timeout: i64) -> Result<Vec<u8>, lb_status
 pub fn wanted(film: lb_storage, timeout: i64) -> Result<(lb_fetch, u32), lb_status> {
     let (mut fetch, mut piece) = (0, 0);
     // SAFETY: the pointers are good, or null where that is fine.
-    match unsafe { lb_wanted_next(film, timeout, &mut fetch, &mut piece, null_mut()) } {
+    let next = || unsafe { lb_wanted_next(film, timeout, &mut fetch, &mut piece, null_mut()) };
+    match promptly(next) {
         LB_OK => Ok((fetch, piece)),
         failure => Err(failure),
     }
@@ -185,13 +210,15 @@ pub fn abort(cache: lb_cache) {
     ok(unsafe { lb_cache_abort(cache, 0, null_mut()) });
 }
 
-/// Waits until something is so that another thread brings about.
+/// Waits until something is so that another thread brings about, and then a moment longer: who has
+/// begun to wait may be asleep by then. The tests hold either way; so they see more.
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !is() {
         assert!(start.elapsed().as_secs() < 30, "{what}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
+    thread::sleep(Duration::from_millis(2));
 }
 
 /// Reads that wait in the storage.
