@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use lookbehind::{Cache, Eviction, Reason, StorageId, Wait};
 
-use crate::call::{Context, Failure, Out, Result, guard, timeout};
+use crate::call::{Context, Failure, Out, guard, timeout};
 use crate::handle::{Kind, Table};
 use crate::status::{lb_drop_fn, lb_status};
 
@@ -328,9 +328,4 @@ fn reason_of(reason: Reason) -> lb_reason {
         Reason::Window => lb_reason::LB_REASON_WINDOW,
         _ => lb_reason::LB_REASON_OTHER,
     }
-}
-
-/// The cache of a handle, with what keeps it.
-pub(crate) fn shared(cache: lb_cache) -> Result<Arc<Shared>> {
-    CACHES.get(cache)
 }

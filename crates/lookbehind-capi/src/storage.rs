@@ -8,7 +8,7 @@ use lookbehind::{
     Layout, Sha1Verifier, Sha256Verifier, Storage, StorageId, StorageOptions, Verifier, verify_fn,
 };
 
-use crate::cache::{CACHES, Shared, id_of, lb_cache, shared};
+use crate::cache::{CACHES, Shared, id_of, lb_cache};
 use crate::call::{Context, Failure, Out, Result, guard, slice};
 use crate::handle::{Kind, Table};
 use crate::status::{lb_drop_fn, lb_status};
@@ -162,7 +162,7 @@ unsafe fn add(
     let options = unsafe { options_of(options)? };
     // SAFETY: null or writable, by contract.
     let out = unsafe { Out::new(storage, "storage")? };
-    let cache = shared(cache)?;
+    let cache = CACHES.get(cache)?;
     let storage = cache.cache.add_storage_with(layout()?, options)?;
     out.set(FILMS.add(Arc::new(Film { storage, cache })));
     Ok(())
@@ -249,7 +249,7 @@ pub unsafe extern "C" fn lb_storage_find(
     guard(|| {
         // SAFETY: null or writable, by contract.
         let out = unsafe { Out::new(storage, "storage")? };
-        let cache = shared(cache)?;
+        let cache = CACHES.get(cache)?;
         let (generation, index) = ((storage_id >> 32) as u32, storage_id as u32);
         let storage = cache.cache.storage(StorageId { index, generation })?;
         out.set(FILMS.add(Arc::new(Film { storage, cache })));
