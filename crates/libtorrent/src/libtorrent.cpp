@@ -202,7 +202,7 @@ struct fetch {
 };
 
 // One torrent.
-struct film {
+struct film : std::enable_shared_from_this<film> {
     lt::storage_index_t index{0};
     lb_storage storage = 0;
     std::uint64_t id = 0;
@@ -213,10 +213,12 @@ struct film {
     std::vector<std::vector<lt::sha256_hash>> layers;
     // What it takes of the budget in mode `keep`.
     std::int64_t reserved = 0;
-    boost::system::error_code refused;
+    boost::system::error_code error;
     bool removed = false;
 
     std::unordered_map<int, withheld> pieces;
+    // Writes that were not taken, and are not answered yet.
+    std::unordered_map<int, std::vector<write_handler>> refused;
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
 
@@ -372,6 +374,8 @@ public:
     void settle(film& of, lt::piece_index_t piece, verdict judged, digest const& found);
     bool publish(film& of, lt::piece_index_t piece);
     void withdraw(film& of, lt::piece_index_t piece);
+    void answer_refused(film& of, lt::piece_index_t piece);
+    void rouse(film& of, lt::piece_index_t piece);
     void drop(film& of);
     void arm();
     void tick();
@@ -494,18 +498,18 @@ lt::storage_index_t core::add(
         auto left = config_.budget;
         for (auto const& film : films_) left -= film ? film->reserved : 0;
         if (needed > left) {
-            one.refused = make_error_code(errc::over_budget);
+            one.error = make_error_code(errc::over_budget);
         } else {
             one.reserved = needed;
         }
     }
-    if (!one.refused) {
+    if (!one.error) {
         lb_storage_options options{};
         options.keep_assemblies = true;
         options.assembly_limit_ms = never;
         auto const length = std::uint32_t(one.files.piece_length());
         if (lb_storage_add(cache_, std::uint64_t(size), length, &options, &one.storage) != LB_OK) {
-            one.refused = make_error_code(errc::refused);
+            one.error = make_error_code(errc::refused);
             one.reserved = 0;
         } else {
             lb_storage_id(one.storage, &one.id);
@@ -570,9 +574,9 @@ void core::check(lt::storage_index_t const index, lt::add_torrent_params const* 
     auto const of = at(index);
     auto status = lt::status_t::no_error;
     lt::storage_error error;
-    if (!of || of->refused) {
+    if (!of || of->error) {
         status = lt::status_t::fatal_disk_error;
-        auto const why = of ? of->refused : make_error_code(errc::refused);
+        auto const why = of ? of->error : make_error_code(errc::refused);
         error = lt::storage_error(why, lt::operation_t::check_resume);
     } else if (resume != nullptr && (!resume->have_pieces.empty() || !resume->unfinished_pieces.empty())) {
         // What an earlier session had is not in memory any more: look.
@@ -635,9 +639,17 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
     }
     if (status == LB_OK && stream) {
         of->pieces[number].writes.push_back(std::move(handler));
-    } else {
+    } else if (of && status != LB_OK) {
         // Without room the block is given up, and requested again: nothing is kept outside the
         // budget. The error is one that makes nobody suspicious.
+        auto& refused = of->refused[number];
+        refused.push_back(std::move(handler));
+        if (refused.size() == 1) {
+            post([self = shared_from_this(), of, piece = request.piece] {
+                self->answer_refused(*of, piece);
+            });
+        }
+    } else {
         auto const error = status == LB_OK ? lt::storage_error() : aborted();
         post([self = shared_from_this(), error, handler = std::move(handler)] {
             --self->writes_;
@@ -662,10 +674,11 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     job->v2 = v2;
     job->handler = std::move(handler);
     auto const written = of && of->pieces.find(int(piece)) != of->pieces.end();
+    auto const incomplete = of && of->refused.find(int(piece)) != of->refused.end();
     // libtorrent looks what is there. In mode `stream` nothing is, to it.
     auto const check = bool(flags & lt::disk_interface::sequential_access) && !written;
     auto const hidden = check && config_.mode == mode::stream;
-    if (of && of->storage != 0 && !hidden && !aborted_) {
+    if (of && of->storage != 0 && !hidden && !incomplete && !aborted_) {
         job->size = int(of->piece_size(piece));
         if (!v2.empty()) {
             job->size2 = of->files.piece_size2(piece);
@@ -680,8 +693,8 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
         if (status != LB_OK) job->bytes = nullptr;
     }
     if (job->bytes == nullptr) {
-        if (written) {
-            // Not all of it is there any more: libtorrent would blame those who sent it.
+        if (written || incomplete) {
+            // Not all of it is there: libtorrent would blame those who sent it.
             of->pieces[int(piece)].hashed = std::move(job->handler);
             withdraw(*of, piece);
         } else {
@@ -745,9 +758,9 @@ void core::hashed(hash_job& job)
     lb_release(job.bytes);
     hashing_ -= job.size;
     --hashes_;
-    if (of.removed || aborted_) return job.handler(piece, lt::sha1_hash(), aborted());
-    auto const found = of.judge(piece, job.found);
     if (config_.mode == mode::keep) {
+        if (of.removed || aborted_) return job.handler(piece, lt::sha1_hash(), aborted());
+        auto const found = of.judge(piece, job.found);
         if (found == verdict::good) publish(of, piece);
         job.handler(piece, job.found.v1, lt::storage_error());
         if (found == verdict::unknown && ask(false, [&] { return of.torrent.have_piece(piece); })) {
@@ -757,15 +770,15 @@ void core::hashed(hash_job& job)
     }
     auto const place = of.pieces.find(int(piece));
     if (place == of.pieces.end()) {
-        // Withdrawn while it was hashed.
+        // The torrent was removed while it was hashed.
         return job.handler(piece, lt::sha1_hash(), aborted());
     }
     auto& one = place->second;
     one.hashing = false;
     one.hashed = std::move(job.handler);
-    if (one.doomed) {
-        withdraw(of, piece);
-    } else if (found == verdict::unknown) {
+    if (one.doomed) return withdraw(of, piece);
+    auto const found = of.judge(piece, job.found);
+    if (found == verdict::unknown) {
         one.waiting = std::make_unique<digest>(job.found);
     } else {
         settle(of, piece, found, job.found);
@@ -818,11 +831,44 @@ void core::withdraw(film& of, lt::piece_index_t const piece)
     }
     auto told = std::make_shared<withheld>(std::move(place->second));
     of.pieces.erase(place);
+    // Those that are to be answered anyway: not before the hash.
+    auto const refused = of.refused.find(int(piece));
+    if (refused != of.refused.end()) {
+        auto& writes = told->writes;
+        writes.insert(writes.end(), refused->second.begin(), refused->second.end());
+        of.refused.erase(refused);
+    }
     // Not at once: libtorrent may be in the middle of a call.
-    post([self = shared_from_this(), told, piece] {
+    post([self = shared_from_this(), film = of.shared_from_this(), told, piece] {
         self->writes_ -= int(told->writes.size());
         told->abort(piece);
+        self->rouse(*film, piece);
     });
+}
+
+void core::answer_refused(film& of, lt::piece_index_t const piece)
+{
+    auto const place = of.refused.find(int(piece));
+    if (place == of.refused.end()) return;
+    auto const refused = std::move(place->second);
+    of.refused.erase(place);
+    writes_ -= int(refused.size());
+    for (auto const& write : refused) write(aborted());
+    rouse(of, piece);
+}
+
+// Has libtorrent look for blocks to request, which it does not do for writes that were aborted:
+// it does when something becomes wanted, and no sooner than this call has ended.
+void core::rouse(film& of, lt::piece_index_t const piece)
+{
+    if (of.removed || aborted_ || !of.wants(piece)) return;
+    auto const priorities = ask(std::vector<lt::download_priority_t>(),
+        [&] { return of.torrent.get_piece_priorities(); });
+    auto const place = std::find(priorities.begin(), priorities.end(), lt::dont_download);
+    if (place == priorities.end()) return; // then all is wanted, and requests go on
+    auto const other = lt::piece_index_t(int(place - priorities.begin()));
+    ask(0, [&] { return of.torrent.piece_priority(other, lt::low_priority), 0; });
+    ask(0, [&] { return of.torrent.piece_priority(other, lt::dont_download), 0; });
 }
 
 // A piece was evicted.

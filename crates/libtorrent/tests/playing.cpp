@@ -2,95 +2,129 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
-#include <cstdlib>
 #include <random>
 
-#include <lookbehind/libtorrent.hpp>
-
-#include "support/swarm.hpp"
-#include "support/viewer.hpp"
+#include "support/scene.hpp"
 
 using namespace std::chrono_literals;
 using test::kind;
+using test::MiB;
 
 namespace {
 
-constexpr std::int64_t MiB = 1 << 20;
-
-lookbehind::config streaming(std::int64_t budget)
+std::int64_t milliseconds(test::clock::duration time)
 {
-    lookbehind::config config;
-    config.budget = budget;
-    return config;
-}
-
-test::leecher_options options(lookbehind::config const& config)
-{
-    test::leecher_options options;
-    options.disk = lookbehind::disk_io_constructor(config);
-    options.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
-    return options;
-}
-
-struct scene {
-    test::film const& film;
-    std::shared_ptr<lt::torrent_info> torrent;
-    std::vector<std::unique_ptr<test::seeder>> seeders;
-    test::leecher leecher;
-    test::stored stored;
-
-    scene(std::int64_t size, int piece, kind how, int seeders_, lookbehind::config const& config)
-        : film(test::shared_film(size))
-        , torrent(test::make_torrent(film, piece, how))
-        , leecher(torrent, options(config))
-        , stored(leecher, *torrent)
-    {
-        for (int one = 0; one < seeders_; ++one) {
-            seeders.push_back(std::make_unique<test::seeder>(film, torrent));
-            leecher.connect(seeders.back()->port());
-        }
-    }
-};
-
-// What a session in which all went well has seen, in words if it did not.
-std::string trouble(test::leecher const& who)
-{
-    return who.seen().clean() ? std::string() : who.seen().summary();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(time).count();
 }
 
 } // namespace
 
 TEST_CASE("a film larger than the budget plays to its end")
 {
+    auto const size = test::sizes::get();
     for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
         for (auto const seeders : {1, 3}) {
-            CAPTURE(test::name(how));
-            CAPTURE(seeders);
-            scene on(48 * MiB, 256 << 10, how, seeders, streaming(8 * MiB));
-            test::viewer viewer(on.leecher, on.stored, on.film, *on.torrent, 2 * MiB);
+            INFO(std::string(test::name(how)), ", seeders: ", seeders);
+            test::scene on(size.film, size.piece, how, seeders, test::streaming(size.budget));
+            auto const ahead = std::uint64_t(size.budget / 4);
+            test::viewer viewer(on.who, on.in, on.whole, *on.torrent, ahead);
             viewer.play(on.torrent->total_size());
             CHECK(viewer.position() == on.torrent->total_size());
-            CHECK(trouble(on.leecher) == "");
-            CHECK(on.stored.stats().resident_peak <= 8 * MiB);
+            CHECK(test::trouble(on.who) == "");
+            CHECK(on.in.stats().resident_peak <= std::uint64_t(size.budget));
         }
     }
 }
 
-TEST_CASE("seeks back and forth resume")
+TEST_CASE("seeks back and forth resume, and lose no seeder")
 {
-    std::mt19937_64 random(std::random_device{}());
-    if (auto const* seed = std::getenv("TEST_SEED")) random.seed(std::strtoull(seed, nullptr, 10));
-    scene on(48 * MiB, 256 << 10, kind::v1, 1, streaming(8 * MiB));
-    test::viewer viewer(on.leecher, on.stored, on.film, *on.torrent, 2 * MiB);
+    auto const size = test::sizes::get();
+    auto const seed = test::random_seed();
+    INFO("TEST_SEED=", seed);
+    std::mt19937_64 random(seed);
+    auto const kinds = {kind::v1, kind::v2, kind::hybrid};
+    auto const how = size.full ? *(kinds.begin() + random() % 3) : kind::v1;
+    INFO(std::string(test::name(how)));
+    test::scene on(size.film, size.piece, how, 1, test::streaming(size.budget));
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, std::uint64_t(size.budget / 4));
     auto const total = on.torrent->total_size();
+    auto const part = size.piece * 12;
+    if (size.full) viewer.play(total);
     test::clock::duration longest{};
     for (int seek = 0; seek < 20; ++seek) {
-        auto const to = std::int64_t(random() % std::uint64_t(total - 3 * MiB));
-        viewer.seek(to);
-        longest = std::max(longest, viewer.play(3 * MiB));
+        viewer.seek(std::int64_t(random() % std::uint64_t(total - part)));
+        longest = std::max(longest, viewer.play(part));
     }
-    MESSAGE("the longest wait after a seek: "
-        << std::chrono::duration_cast<std::chrono::milliseconds>(longest).count() << " ms");
-    CHECK(trouble(on.leecher) == "");
-    CHECK(on.stored.stats().resident_peak <= 8 * MiB);
+    MESSAGE(std::string(test::name(how)), ": the longest wait after a seek: ", milliseconds(longest), " ms");
+    // A goal, and no matter of right or wrong on a busy machine.
+    if (size.full) CHECK(longest < test::patient(2s));
+    CHECK(test::trouble(on.who) == "");
+    CHECK(on.who.seen().connects == 1);
+    CHECK(on.in.stats().resident_peak <= std::uint64_t(size.budget));
+}
+
+TEST_CASE("two viewers of one film, far apart")
+{
+    test::scene on(48 * MiB, 256 << 10, kind::v1, 1, test::streaming(8 * MiB));
+    test::viewer first(on.who, on.in, on.whole, *on.torrent, MiB);
+    test::viewer second(on.who, on.in, on.whole, *on.torrent, MiB);
+    second.seek(30 * MiB);
+    for (int part = 0; part < 32; ++part) {
+        first.play(MiB / 2);
+        second.play(MiB / 2);
+    }
+    CHECK(test::trouble(on.who) == "");
+    CHECK(on.in.stats().resident_peak <= 8 * MiB);
+}
+
+TEST_CASE("nothing is downloaded that nobody wants")
+{
+    test::scene on(48 * MiB, 256 << 10, kind::v1, 1, test::streaming(8 * MiB));
+    on.who.wait("a seeder", 5s, [&] { return on.who.seen().connects > 0; });
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+    viewer.play(MiB / 4);
+    on.who.wait("the window", 5s, [&] { return on.in.stats().publications >= 5; });
+    // Windows reach a piece further than they are long; late blocks may be a piece more.
+    CHECK(on.in.stats().publications <= 7);
+    auto const status = on.who.handle().status({});
+    CHECK(status.total_payload_download <= 2 * MiB);
+}
+
+TEST_CASE("a bad piece is refused, and comes from somebody else")
+{
+    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
+        INFO(std::string(test::name(how)));
+        test::film const good(8 * MiB, 7);
+        test::film const bad(8 * MiB, 7);
+        auto const torrent = test::make_torrent(good, 256 << 10, how);
+        bad.damage(torrent->files(), lt::piece_index_t(3), 1000);
+        test::leecher who(torrent, test::with(test::streaming(4 * MiB)));
+        test::stored in(who, *torrent);
+        test::seeder liar(bad, torrent);
+        who.connect(liar.port());
+        test::viewer viewer(who, in, good, *torrent, MiB);
+        viewer.play(3 * 256 * test::KiB);
+        who.wait("the bad piece to be noticed", 10s, [&] { return !who.seen().hash_failed.empty(); });
+        CHECK(who.seen().hash_failed.front() == 3);
+        CHECK(!in.has(3));
+        test::seeder honest(good, torrent);
+        who.connect(honest.port());
+        viewer.play(torrent->total_size());
+        CHECK(viewer.position() == torrent->total_size());
+        CHECK(who.seen().errors.empty());
+    }
+}
+
+TEST_CASE("an evicted piece is not downloaded again until it is wanted")
+{
+    auto config = test::streaming(8 * MiB);
+    config.on_demand = false;
+    test::scene on(32 * MiB, 256 << 10, kind::v1, 1, config);
+    // What is evicted gets priority 0: all comes once, and what was last stays.
+    on.who.wait("all of it", 20s, [&] { return on.in.stats().publications >= 128; });
+    CHECK(on.in.stats().publications < 160);
+    CHECK(on.in.stats().resident_peak <= 8 * MiB);
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+    viewer.play(32 * MiB);
+    CHECK(test::trouble(on.who) == "");
 }

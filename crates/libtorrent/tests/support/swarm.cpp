@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -322,6 +323,29 @@ std::vector<int> leecher::wrong_pieces(film const& expected) {
             wrong.push_back(i);
     }
     return wrong;
+}
+
+std::string leecher::downloads() const {
+    std::ostringstream out;
+    lt::torrent_status const status = handle_.status();
+    out << "; state " << int(status.state) << ", flags " << std::uint64_t(status.flags);
+    for (lt::partial_piece_info const& one : handle_.get_download_queue()) {
+        out << "\n  piece " << int(one.piece_index) << " of priority "
+            << int(std::uint8_t(handle_.piece_priority(one.piece_index))) << ": "
+            << one.blocks_in_piece << " blocks, " << one.requested << " requested, " << one.writing
+            << " writing, " << one.finished << " finished";
+    }
+    std::vector<lt::peer_info> peers;
+    handle_.get_peer_info(peers);
+    for (lt::peer_info const& peer : peers) {
+        out << "\n  peer " << peer.ip.port() << ": interesting "
+            << bool(peer.flags & lt::peer_info::interesting) << ", chokes "
+            << bool(peer.flags & lt::peer_info::remote_choked) << ", asked for "
+            << peer.download_queue_length << " of " << peer.target_dl_queue_length
+            << ", read state " << int(std::uint8_t(peer.read_state)) << ", writing "
+            << peer.pending_disk_bytes << " bytes";
+    }
+    return out.str();
 }
 
 void leecher::close(clock::duration timeout) {

@@ -175,6 +175,9 @@ public:
     /// be used afterwards.
     void close(clock::duration timeout = std::chrono::seconds(20));
 
+    /// What is on its way, in words: pieces with their blocks, priorities and peers.
+    std::string downloads() const;
+
     lt::torrent_handle const& handle() const { return handle_; }
     lt::session& session() { return *session_; }
     std::string const& save_path() const { return save_path_; }

@@ -101,8 +101,9 @@ clock::duration viewer::play(std::int64_t bytes, clock::duration patience)
         who_.drain();
         if (status == LB_PENDING) {
             if (clock::now() - last > patient(patience)) {
-                throw timed_out("a player waited at byte " + std::to_string(position_) + ": "
-                    + who_.seen().summary());
+                throw timed_out("a player waited at byte " + std::to_string(position_) + ", piece "
+                    + std::to_string(position_ / torrent_.piece_length()) + ": "
+                    + who_.seen().summary() + who_.downloads());
             }
             continue;
         }

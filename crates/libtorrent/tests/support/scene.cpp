@@ -1,0 +1,60 @@
+#include "scene.hpp"
+
+#include <cstdlib>
+#include <random>
+
+namespace test {
+
+sizes sizes::get()
+{
+    auto const* const full = std::getenv("TEST_FULL");
+    if (full != nullptr && *full == '1') return {512 * MiB, 1 << 20, 64 * MiB, true};
+    return {48 * MiB, 256 << 10, 8 * MiB, false};
+}
+
+lookbehind::config streaming(std::int64_t budget)
+{
+    lookbehind::config config;
+    config.budget = budget;
+    return config;
+}
+
+lookbehind::config keeping(std::int64_t budget)
+{
+    auto config = streaming(budget);
+    config.mode = lookbehind::mode::keep;
+    return config;
+}
+
+leecher_options with(lookbehind::config const& config)
+{
+    leecher_options options;
+    options.disk = lookbehind::disk_io_constructor(config);
+    options.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
+    return options;
+}
+
+scene::scene(std::int64_t size, int piece, kind how, int count, lookbehind::config const& config)
+    : whole(shared_film(size))
+    , torrent(make_torrent(whole, piece, how))
+    , who(torrent, with(config))
+    , in(who, *torrent)
+{
+    for (int one = 0; one < count; ++one) {
+        seeders.push_back(std::make_unique<seeder>(whole, torrent));
+        who.connect(seeders.back()->port());
+    }
+}
+
+std::string trouble(leecher const& who)
+{
+    return who.seen().clean() ? std::string() : who.seen().summary();
+}
+
+std::uint64_t random_seed()
+{
+    auto const* const given = std::getenv("TEST_SEED");
+    return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+}
+
+} // namespace test
