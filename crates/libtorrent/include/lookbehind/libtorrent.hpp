@@ -79,7 +79,9 @@ enum class errc {
 boost::system::error_category const& category();
 boost::system::error_code make_error_code(errc code);
 
+namespace detail {
 class core;
+}
 
 // See `disk_io_constructor`.
 class disk_io final : public lt::disk_interface, public lt::buffer_allocator_interface {
@@ -133,7 +135,7 @@ public:
     void free_disk_buffer(char* buffer) override;
 
 private:
-    std::shared_ptr<core> core_;
+    std::shared_ptr<detail::core> core_;
 };
 
 // A new handle on the storage of a torrent, for lookbehind.h: to be closed by `lb_storage_close`.

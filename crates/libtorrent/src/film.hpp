@@ -1,0 +1,134 @@
+// A torrent, and what libtorrent has not been told of its pieces.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include <boost/asio/error.hpp>
+
+#include <libtorrent/file_storage.hpp>
+#include <libtorrent/info_hash.hpp>
+#include <libtorrent/operations.hpp>
+#include <libtorrent/torrent_info.hpp>
+#include <lookbehind.h>
+
+#include "hashing.hpp"
+#include "torrent.hpp"
+
+namespace lookbehind::detail {
+
+using write_handler = std::function<void(lt::storage_error const&)>;
+
+inline lt::storage_error aborted()
+{
+    return lt::storage_error(boost::asio::error::operation_aborted);
+}
+
+inline lt::storage_error missing(lt::operation_t const operation)
+{
+    return lt::storage_error(boost::asio::error::eof, operation);
+}
+
+enum class verdict { good, bad, unknown };
+
+// A piece that libtorrent has been told nothing of, or not all.
+struct withheld {
+    std::vector<write_handler> writes;
+    hash_handler hashed;
+    // Hashed, and good as far as can be known yet.
+    std::unique_ptr<digest> waiting;
+    bool hashing = false;
+    // To be withdrawn once it is hashed: libtorrent must hear of the hash first.
+    bool doomed = false;
+    bool published = false;
+
+    // In one go, so that libtorrent sees no state between.
+    void abort(lt::piece_index_t const piece)
+    {
+        if (hashed) hashed(piece, lt::sha1_hash(), aborted());
+        for (auto const& write : writes) write(aborted());
+    }
+
+    // libtorrent finds out who sent it, and has it cleared.
+    void refuse(lt::piece_index_t const piece, lt::sha1_hash const& found)
+    {
+        for (auto const& write : writes) write(lt::storage_error());
+        if (hashed) hashed(piece, found, lt::storage_error());
+    }
+};
+
+struct fetch {
+    lb_fetch handle;
+    lt::piece_index_t piece;
+};
+
+// One torrent.
+struct film : std::enable_shared_from_this<film> {
+    lt::storage_index_t index{0};
+    lb_storage storage = 0;
+    std::uint64_t id = 0;
+    lt::info_hash_t hashes;
+    lt::torrent_handle torrent;
+    lt::file_storage files;
+    std::shared_ptr<lt::torrent_info const> info;
+    std::vector<std::vector<lt::sha256_hash>> layers;
+    // What it takes of the budget in mode `keep`.
+    std::int64_t reserved = 0;
+    boost::system::error_code error;
+    bool removed = false;
+
+    std::unordered_map<int, withheld> pieces;
+    // Writes that were not taken, and are not answered yet.
+    std::unordered_map<int, std::vector<write_handler>> refused;
+    std::unordered_map<int, std::uint8_t const*> kept;
+    std::vector<fetch> fetches;
+
+    std::uint32_t piece_size(lt::piece_index_t const piece) const
+    {
+        return std::uint32_t(files.piece_size(piece));
+    }
+
+    bool wants(lt::piece_index_t const piece) const
+    {
+        auto const is_it = [&](fetch const& one) { return one.piece == piece; };
+        return std::any_of(fetches.begin(), fetches.end(), is_it);
+    }
+
+    // What the root of the piece's tree should be; zero if that is not known yet.
+    lt::sha256_hash expected_root(lt::piece_index_t const piece)
+    {
+        auto const file = files.file_index_at_piece(piece);
+        if (files.file_size(file) <= files.piece_length()) return files.root(file);
+        auto const known = [&]() -> lt::sha256_hash {
+            auto const first = int(files.file_offset(file) / files.piece_length());
+            auto const at = std::size_t(int(piece) - first);
+            auto const number = std::size_t(int(file));
+            if (number >= layers.size() || at >= layers[number].size()) return {};
+            return layers[number][at];
+        };
+        auto root = known();
+        if (root.is_all_zeros()) {
+            // A magnet's hashes come from peers, one after another.
+            layers = ask(std::move(layers), [&] { return torrent.piece_layers(); });
+            root = known();
+        }
+        return root;
+    }
+
+    verdict judge(lt::piece_index_t const piece, digest const& found)
+    {
+        if (!info) info = ask(info, [&] { return torrent.torrent_file(); });
+        if (!info) return verdict::unknown;
+        auto const kinds = info->info_hashes();
+        if (kinds.has_v1() && found.v1 != info->hash_for_piece(piece)) return verdict::bad;
+        if (!kinds.has_v2()) return verdict::good;
+        auto const root = expected_root(piece);
+        if (!root.is_all_zeros()) return root == found.v2 ? verdict::good : verdict::bad;
+        return kinds.has_v1() ? verdict::good : verdict::unknown;
+    }
+};
+
+} // namespace lookbehind::detail

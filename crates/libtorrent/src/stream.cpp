@@ -1,0 +1,253 @@
+// What libtorrent is told of pieces, and when; what players want becomes what it downloads first.
+#include "core.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace lookbehind::detail {
+
+namespace {
+
+// How often players are asked what they want, and peers that were stopped for want of room get
+// another try: while something is on its way, and otherwise.
+constexpr auto busy_tick = std::chrono::milliseconds(4);
+constexpr auto idle_tick = std::chrono::milliseconds(40);
+// So many ticks without anything on its way are a lull.
+constexpr int lull = 100;
+
+} // namespace
+
+// Publishes a good piece of mode `stream`, and tells libtorrent of a bad one.
+void core::settle(
+    film& of, lt::piece_index_t const piece, verdict const judged, digest const& found)
+{
+    if (judged == verdict::bad) {
+        auto const place = of.pieces.find(int(piece));
+        auto told = std::move(place->second);
+        of.pieces.erase(place);
+        writes_ -= int(told.writes.size());
+        told.refuse(piece, found.v1);
+    } else if (!publish(of, piece)) {
+        withdraw(of, piece);
+    }
+}
+
+// Shows a piece that is known to be good.
+bool core::publish(film& of, lt::piece_index_t const piece)
+{
+    auto const number = std::uint32_t(int(piece));
+    auto const status = lb_commit(of.storage, number);
+    if (status != LB_OK) return false;
+    if (config_.mode == mode::stream) {
+        of.pieces[int(piece)].published = true;
+        return true;
+    }
+    // What is pinned goes last of all, and all of it has room.
+    std::uint8_t const* data = nullptr;
+    std::size_t length = 0;
+    if (of.kept.count(int(piece)) == 0 && lb_get(of.storage, number, 0, &data, &length) == LB_OK) {
+        of.kept.emplace(int(piece), data);
+    }
+    return true;
+}
+
+// Makes libtorrent forget a piece, and drops it.
+void core::withdraw(film& of, lt::piece_index_t const piece)
+{
+    lb_abandon(of.storage, std::uint32_t(int(piece)), nullptr);
+    auto const place = of.pieces.find(int(piece));
+    if (place == of.pieces.end()) return;
+    if (place->second.hashing) {
+        place->second.doomed = true;
+        return;
+    }
+    auto told = std::make_shared<withheld>(std::move(place->second));
+    of.pieces.erase(place);
+    // Those that are to be answered anyway: not before the hash.
+    auto const refused = of.refused.find(int(piece));
+    if (refused != of.refused.end()) {
+        auto& writes = told->writes;
+        writes.insert(writes.end(), refused->second.begin(), refused->second.end());
+        of.refused.erase(refused);
+    }
+    // Not at once: libtorrent may be in the middle of a call.
+    post([self = shared_from_this(), film = of.shared_from_this(), told, piece] {
+        self->writes_ -= int(told->writes.size());
+        told->abort(piece);
+        self->rouse(*film, piece);
+    });
+}
+
+void core::answer_refused(film& of, lt::piece_index_t const piece)
+{
+    auto const place = of.refused.find(int(piece));
+    if (place == of.refused.end()) return;
+    auto const refused = std::move(place->second);
+    of.refused.erase(place);
+    writes_ -= int(refused.size());
+    for (auto const& write : refused) write(aborted());
+    rouse(of, piece);
+}
+
+// Has libtorrent look for blocks to request, which it does not do for writes that were aborted:
+// it does when something becomes wanted, and no sooner than this call has ended.
+void core::rouse(film& of, lt::piece_index_t const piece)
+{
+    if (of.removed || aborted_ || !of.wants(piece)) return;
+    auto const priorities = ask(std::vector<lt::download_priority_t>(),
+        [&] { return of.torrent.get_piece_priorities(); });
+    auto const place = std::find(priorities.begin(), priorities.end(), lt::dont_download);
+    if (place == priorities.end()) return; // then all is wanted, and requests go on
+    auto const other = lt::piece_index_t(int(place - priorities.begin()));
+    ask(0, [&] { return of.torrent.piece_priority(other, lt::low_priority), 0; });
+    ask(0, [&] { return of.torrent.piece_priority(other, lt::dont_download), 0; });
+}
+
+// A piece was evicted.
+void core::went(std::uint64_t const id, std::uint32_t const number)
+{
+    for (auto const& of : films_) {
+        if (!of || of->id != id || of->storage == 0) continue;
+        auto const piece = lt::piece_index_t(int(number));
+        auto const place = of->pieces.find(int(piece));
+        if (place == of->pieces.end() || !place->second.published) return;
+        if (!of->wants(piece)) {
+            ask(0, [&] { return of->torrent.piece_priority(piece, lt::dont_download), 0; });
+        }
+        withdraw(*of, piece);
+        return;
+    }
+}
+
+void core::clear(lt::storage_index_t const index, lt::piece_index_t const piece)
+{
+    auto const of = at(index);
+    if (!of) return;
+    auto const number = std::uint32_t(int(piece));
+    withdraw(*of, piece);
+    auto const kept = of->kept.find(int(piece));
+    if (kept != of->kept.end()) {
+        lb_release(kept->second);
+        of->kept.erase(kept);
+    }
+    lb_evict(of->storage, number, number + 1, nullptr);
+}
+
+void core::clear_all(lt::storage_index_t const index)
+{
+    auto const of = at(index);
+    if (!of) return;
+    std::vector<int> open;
+    for (auto const& one : of->pieces) open.push_back(one.first);
+    for (auto const piece : open) withdraw(*of, lt::piece_index_t(piece));
+    for (auto const& one : of->kept) lb_release(one.second);
+    of->kept.clear();
+    lb_evict(of->storage, 0, std::uint32_t(of->files.num_pieces()), nullptr);
+}
+
+// What goes on by the clock: what players want becomes what libtorrent downloads first.
+
+void core::arm()
+{
+    if (armed_ || aborted_ || !timer_) return;
+    armed_ = true;
+    auto const idle = quiet_ >= lull && stopped_.empty();
+    timer_->expires_after(idle ? idle_tick : busy_tick);
+    timer_->async_wait([self = weak_from_this()](boost::system::error_code const& error) {
+        auto const core = self.lock();
+        if (error || !core) return;
+        core->armed_ = false;
+        core->tick();
+    });
+}
+
+void core::tick()
+{
+    if (aborted_) return;
+    auto any = false;
+    ++quiet_;
+    // A copy: what is told of a change may add torrents.
+    auto const films = films_;
+    for (auto const& of : films) {
+        if (!of || of->removed || of->storage == 0) continue;
+        any = true;
+        if (config_.mode == mode::stream) {
+            look_again(*of);
+            drive(*of);
+            if (!of->fetches.empty()) quiet_ = 0;
+        }
+    }
+    // Whether there is room again nobody says; those who were stopped find out.
+    if (hashing_ <= config_.budget / 8) {
+        auto const stopped = std::move(stopped_);
+        stopped_.clear();
+        for (auto const& one : stopped) {
+            if (auto const observer = one.lock()) observer->on_disk();
+        }
+    }
+    if (any) arm();
+}
+
+// Pieces of v2 torrents whose hashes have come meanwhile.
+void core::look_again(film& of)
+{
+    std::vector<int> waiting;
+    for (auto const& one : of.pieces) {
+        if (one.second.waiting) waiting.push_back(one.first);
+    }
+    for (auto const number : waiting) {
+        auto const piece = lt::piece_index_t(number);
+        auto const found = of.judge(piece, *of.pieces[number].waiting);
+        if (found == verdict::unknown) continue;
+        auto const known = std::move(of.pieces[number].waiting);
+        settle(of, piece, found, *known);
+    }
+}
+
+// Assemblies take at most half of the budget, and each takes some more than its piece.
+std::size_t core::most_fetches(film const& of) const
+{
+    auto const length = std::int64_t(of.files.piece_length());
+    auto const most = config_.budget / 2 / (length + length / 64 + (8 << 10));
+    return std::size_t(std::max(most, std::int64_t(1)));
+}
+
+void core::drive(film& of)
+{
+    auto const priority = [&](lt::piece_index_t const piece, lt::download_priority_t const to) {
+        // In this order: to take a deadline back sets a priority.
+        ask(0, [&] { return of.torrent.reset_piece_deadline(piece), 0; });
+        ask(0, [&] { return of.torrent.piece_priority(piece, to), 0; });
+    };
+    for (std::size_t at = 0; at < of.fetches.size();) {
+        auto const one = of.fetches[at];
+        auto const number = std::uint32_t(int(one.piece));
+        bool here = false;
+        bool cancelled = false;
+        lb_contains(of.storage, number, &here);
+        lb_fetch_cancelled(one.handle, &cancelled);
+        if (!here && !cancelled) {
+            ++at;
+            continue;
+        }
+        lb_fetch_close(one.handle);
+        of.fetches.erase(of.fetches.begin() + std::ptrdiff_t(at));
+        // What is here stays wanted a little: a torrent of which nothing is wanted is finished.
+        priority(one.piece, here || !config_.on_demand ? lt::low_priority : lt::dont_download);
+        auto const place = of.pieces.find(int(one.piece));
+        auto const begun = place != of.pieces.end() && !place->second.published;
+        if (!here && config_.on_demand && begun) withdraw(of, one.piece);
+    }
+    auto const most = most_fetches(of);
+    while (of.fetches.size() < most) {
+        fetch next{0, lt::piece_index_t(0)};
+        std::uint32_t number = 0;
+        if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
+        next.piece = lt::piece_index_t(int(number));
+        of.fetches.push_back(next);
+        auto const deadline = int(of.fetches.size()) * 50;
+        ask(0, [&] { return of.torrent.set_piece_deadline(next.piece, deadline), 0; });
+    }
+}
+
+} // namespace lookbehind::detail
