@@ -1,0 +1,3 @@
+module lookbehind
+
+go 1.19
