@@ -460,7 +460,7 @@ lb_status lb_insert(lb_storage storage,
                     size_t len);
 
 /// Evicts the pieces from `first` up to, without, `end` that are there; `count`, unless null, is how
-/// many were.
+/// many were. LB_BUDGET_EXHAUSTED if readers leave no room for a new version of the table.
 lb_status lb_evict(lb_storage storage,
                    uint32_t first,
                    uint32_t end,

@@ -105,7 +105,7 @@ pub unsafe extern "C" fn lb_insert(
 }
 
 /// Evicts the pieces from `first` up to, without, `end` that are there; `count`, unless null, is how
-/// many were.
+/// many were. LB_BUDGET_EXHAUSTED if readers leave no room for a new version of the table.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_evict(
     storage: lb_storage,
