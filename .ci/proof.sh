@@ -28,6 +28,15 @@ races() { LOOKBEHIND_STRESS_OPS=20000 bash scripts/sanitize.sh thread; }
 
 interface() { bash crates/lookbehind-capi/asan.sh; }
 
+adapter() {
+    local check="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1' &&
+        command -v cmake && echo '#include <doctest/doctest.h>' | c++ -E -x c++ -"
+    if want "the libtorrent adapter" "$check" \
+        libtorrent-rasterbar-dev doctest-dev cmake pkg-config g++; then
+        bash crates/libtorrent/test.sh
+    fi
+}
+
 addresses() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh address; }
 
 faults_all() {

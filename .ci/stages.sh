@@ -39,6 +39,23 @@ need() { # command, package...
         apt-get install -y --no-install-recommends "$@"
 }
 
+# Installs Debian packages for a part that not every machine can test. Where it may not it says so
+# as loudly as it can, and fails.
+want() { # what goes untested without, check, package...
+    local part=$1 check=$2
+    shift 2
+    eval "$check" >/dev/null 2>&1 && return
+    local sudo=()
+    if ((EUID != 0)); then sudo=(sudo -n); fi
+    if "${sudo[@]}" apt-get update && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@" && eval "$check" >/dev/null 2>&1; then
+        return
+    fi
+    printf '\n%s\n' "########## NOT TESTED: $part. Missing, and not to be had: $*"
+    summary+="NOT TESTED      $part (no $*)"$'\n'
+    return 1
+}
+
 # Installs a program by cargo, unless this version is there. How fast it is matters less than how
 # soon it is built.
 need_cargo() { # crate, version
