@@ -21,6 +21,8 @@ constexpr std::int64_t beside_a_piece = 320;
 constexpr std::int64_t beside_a_torrent = 256 << 10;
 // For ever, in milliseconds: assemblies do not expire, for libtorrent would find holes.
 constexpr std::uint64_t never = std::uint64_t(1) << 40;
+// Without room, peers are not read from for so long.
+constexpr auto breather = std::chrono::milliseconds(50);
 
 void evicted(void* const context, lb_eviction const* const eviction)
 {
@@ -179,8 +181,10 @@ void core::check(lt::storage_index_t const index, lt::add_torrent_params const* 
         status = lt::status_t::fatal_disk_error;
         auto const why = of ? of->error : make_error_code(errc::refused);
         error = lt::storage_error(why, lt::operation_t::check_resume);
-    } else if (resume != nullptr && (!resume->have_pieces.empty() || !resume->unfinished_pieces.empty())) {
-        // What an earlier session had is not in memory any more: look.
+    } else if (!of->kept.empty()
+        || (resume != nullptr
+            && (!resume->have_pieces.empty() || !resume->unfinished_pieces.empty()))) {
+        // What resume data speak of was in memory, and that of another session: look.
         status = lt::status_t::need_full_check;
     }
     // In mode `stream` libtorrent has no piece, and must not find one: it starts anew.
@@ -188,10 +192,7 @@ void core::check(lt::storage_index_t const index, lt::add_torrent_params const* 
     post([self = shared_from_this(), of, status, error, handler = std::move(handler)] {
         handler(status, error);
         if (status == lt::status_t::fatal_disk_error) return;
-        if (self->config_.mode != mode::stream || !self->config_.on_demand) return;
-        std::vector<lt::download_priority_t> const none(
-            std::size_t(of->files.num_pieces()), lt::dont_download);
-        ask(0, [&] { return of->torrent.prioritize_pieces(none), 0; });
+        if (self->config_.mode == mode::stream && self->config_.on_demand) self->calm(*of);
     });
 }
 
@@ -233,7 +234,10 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
     auto const unwanted = of && stream && config_.on_demand && !of->wants(request.piece)
         && of->pieces.find(number) == of->pieces.end();
     auto status = LB_INVALID_HANDLE;
-    if (of && of->storage != 0 && !aborted_ && !unwanted && request.start >= 0 && request.length > 0) {
+    if (of && of->anchor == request.piece && !aborted_) {
+        status = LB_OK;
+    } else if (of && of->storage != 0 && !aborted_ && !unwanted && request.start >= 0
+        && request.length > 0) {
         status = lb_write(of->storage, std::uint32_t(number), std::uint32_t(request.start),
             reinterpret_cast<std::uint8_t const*>(block), std::size_t(request.length), nullptr,
             nullptr);
@@ -260,6 +264,7 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
     auto const full = status == LB_BUDGET_EXHAUSTED || status == LB_ASSEMBLIES_FULL;
     auto const behind = hashing_ > config_.budget / 4;
     if (!full && !behind) return false;
+    if (full) full_until_ = std::chrono::steady_clock::now() + breather;
     if (observer) stopped_.push_back(observer);
     return true;
 }
@@ -268,17 +273,22 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     lt::span<lt::sha256_hash> const v2, lt::disk_job_flags_t const flags, hash_handler handler)
 {
     auto const of = at(index);
+    if (of && of->anchor == piece && !aborted_) {
+        of->pieces[int(piece)].hashed = std::move(handler);
+        return;
+    }
+    auto const stream = config_.mode == mode::stream;
+    auto const written = of && stream && of->pieces.find(int(piece)) != of->pieces.end();
+    auto const incomplete = of && of->refused.find(int(piece)) != of->refused.end();
+    // libtorrent looks what is there. In mode `stream` nothing is, to it.
+    auto const check = bool(flags & lt::disk_interface::sequential_access) && !written;
+    auto const hidden = check && stream;
     auto job = std::make_shared<hash_job>();
     job->of = of;
     job->piece = piece;
     job->v1 = bool(flags & lt::disk_interface::v1_hash);
     job->v2 = v2;
     job->handler = std::move(handler);
-    auto const written = of && of->pieces.find(int(piece)) != of->pieces.end();
-    auto const incomplete = of && of->refused.find(int(piece)) != of->refused.end();
-    // libtorrent looks what is there. In mode `stream` nothing is, to it.
-    auto const check = bool(flags & lt::disk_interface::sequential_access) && !written;
-    auto const hidden = check && config_.mode == mode::stream;
     if (of && of->storage != 0 && !hidden && !incomplete && !aborted_) {
         job->size = int(of->piece_size(piece));
         if (!v2.empty()) {
@@ -363,11 +373,10 @@ void core::hashed(hash_job& job)
         if (of.removed || aborted_) return job.handler(piece, lt::sha1_hash(), aborted());
         auto const found = of.judge(piece, job.found);
         if (found == verdict::good) publish(of, piece);
-        job.handler(piece, job.found.v1, lt::storage_error());
-        if (found == verdict::unknown && ask(false, [&] { return of.torrent.have_piece(piece); })) {
-            publish(of, piece);
+        if (found == verdict::unknown) {
+            of.pieces[int(piece)].waiting = std::make_unique<digest>(job.found);
         }
-        return;
+        return job.handler(piece, job.found.v1, lt::storage_error());
     }
     auto const place = of.pieces.find(int(piece));
     if (place == of.pieces.end()) {

@@ -19,6 +19,7 @@
 // `memory_disk.cpp` (calls from any thread).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -107,6 +108,8 @@ private:
     void arm();
     void tick();
     void drive(film& of);
+    void calm(film& of);
+    void cast_anchor(film& of);
     void look_again(film& of);
     std::size_t most_fetches(film const& of) const;
 
@@ -126,6 +129,7 @@ private:
     int writes_ = 0;
     int hashes_ = 0;
     int quiet_ = 0; // ticks
+    std::chrono::steady_clock::time_point full_until_{};
     bool aborted_ = false;
     bool armed_ = false;
 };

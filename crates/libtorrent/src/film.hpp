@@ -85,6 +85,8 @@ struct film : std::enable_shared_from_this<film> {
     std::unordered_map<int, std::vector<write_handler>> refused;
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
+    // In mode `stream`, on demand: the piece that is as if always arriving; -1 if there is none.
+    lt::piece_index_t anchor{-1};
 
     std::uint32_t piece_size(lt::piece_index_t const piece) const
     {

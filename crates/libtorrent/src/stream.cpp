@@ -145,6 +145,33 @@ void core::clear_all(lt::storage_index_t const index)
     lb_evict(of->storage, 0, std::uint32_t(of->files.num_pieces()), nullptr);
 }
 
+// Nothing is wanted but the anchor.
+void core::calm(film& of)
+{
+    std::vector<lt::download_priority_t> none(
+        std::size_t(of.files.num_pieces()), lt::dont_download);
+    // In one go: libtorrent takes leave of its peers when nothing is wanted, if for a moment.
+    of.anchor = of.files.last_piece();
+    none.back() = lt::low_priority;
+    ask(0, [&] { return of.torrent.prioritize_pieces(none), 0; });
+}
+
+// A torrent of which nothing is wanted is finished: libtorrent says so to its peers, and seeders
+// leave it, who are not to be had back for a minute. So one piece that nobody wants is downloaded,
+// its blocks are dropped, and it is never answered for. It moves when somebody does want it.
+void core::cast_anchor(film& of)
+{
+    of.anchor = lt::piece_index_t(-1);
+    for (auto number = of.files.num_pieces() - 1; number >= 0; --number) {
+        auto const piece = lt::piece_index_t(number);
+        if (of.wants(piece) || of.pieces.find(number) != of.pieces.end()) continue;
+        of.anchor = piece;
+        ask(0, [&] { return of.torrent.piece_priority(piece, lt::low_priority), 0; });
+        return;
+    }
+    // All of it is here or on its way, and so to libtorrent it is not finished.
+}
+
 // What goes on by the clock: what players want becomes what libtorrent downloads first.
 
 void core::arm()
@@ -171,14 +198,14 @@ void core::tick()
     for (auto const& of : films) {
         if (!of || of->removed || of->storage == 0) continue;
         any = true;
+        look_again(*of);
         if (config_.mode == mode::stream) {
-            look_again(*of);
             drive(*of);
             if (!of->fetches.empty()) quiet_ = 0;
         }
     }
     // Whether there is room again nobody says; those who were stopped find out.
-    if (hashing_ <= config_.budget / 8) {
+    if (hashing_ <= config_.budget / 8 && std::chrono::steady_clock::now() >= full_until_) {
         auto const stopped = std::move(stopped_);
         stopped_.clear();
         for (auto const& one : stopped) {
@@ -200,7 +227,12 @@ void core::look_again(film& of)
         auto const found = of.judge(piece, *of.pieces[number].waiting);
         if (found == verdict::unknown) continue;
         auto const known = std::move(of.pieces[number].waiting);
-        settle(of, piece, found, *known);
+        if (config_.mode == mode::stream) {
+            settle(of, piece, found, *known);
+            continue;
+        }
+        of.pieces.erase(number);
+        if (found == verdict::good) publish(of, piece);
     }
 }
 
@@ -245,6 +277,10 @@ void core::drive(film& of)
         if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
         next.piece = lt::piece_index_t(int(number));
         of.fetches.push_back(next);
+        if (next.piece == of.anchor) {
+            cast_anchor(of);
+            withdraw(of, next.piece);
+        }
         auto const deadline = int(of.fetches.size()) * 50;
         ask(0, [&] { return of.torrent.set_piece_deadline(next.piece, deadline), 0; });
     }

@@ -40,6 +40,24 @@ TEST_CASE("all bytes are right, in the cache and through libtorrent")
     }
 }
 
+TEST_CASE("a magnet link is kept, whose hashes come from peers")
+{
+    for (auto const how : {kind::v2, kind::hybrid}) {
+        INFO(std::string(test::name(how)));
+        auto const& film = test::shared_film(16 * MiB);
+        auto const torrent = test::make_torrent(film, 64 << 10, how);
+        auto options = test::with(test::keeping(20 * MiB));
+        options.magnet = true;
+        test::leecher who(torrent, options);
+        test::seeder seeder(film, torrent);
+        who.connect(seeder.port());
+        test::stored in(who, *torrent);
+        who.wait_finished();
+        who.wait("all to be published", 5s, [&] { return in.wrong_pieces(film).empty(); });
+        CHECK(test::trouble(who) == "");
+    }
+}
+
 TEST_CASE("what was fetched is uploaded")
 {
     test::scene on(16 * MiB, 256 << 10, kind::v1, 1, test::keeping(20 * MiB));
@@ -73,8 +91,12 @@ TEST_CASE("a full check finds what is there")
 {
     test::scene on(16 * MiB, 256 << 10, kind::hybrid, 1, test::keeping(20 * MiB));
     on.who.wait_finished();
+    on.seeders.clear(); // nobody to get it from again
     on.who.forget();
     on.who.handle().force_recheck();
+    on.who.wait("the check to begin", 20s, [&] {
+        return on.who.handle().status().state != lt::torrent_status::seeding;
+    });
     on.who.wait("the check", 20s, [&] {
         auto const status = on.who.handle().status();
         return status.state == lt::torrent_status::seeding && status.num_pieces == 64;

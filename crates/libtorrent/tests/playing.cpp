@@ -86,8 +86,51 @@ TEST_CASE("nothing is downloaded that nobody wants")
     on.who.wait("the window", 5s, [&] { return on.in.stats().publications >= 5; });
     // Windows reach a piece further than they are long; late blocks may be a piece more.
     CHECK(on.in.stats().publications <= 7);
+    CHECK(on.in.stats().assembling == 0);
     auto const status = on.who.handle().status({});
     CHECK(status.total_payload_download <= 2 * MiB);
+}
+
+TEST_CASE("who wants nothing loses no seeder")
+{
+    test::scene on(16 * MiB, 256 << 10, kind::v1, 1, test::streaming(4 * MiB));
+    on.who.wait("a seeder", 5s, [&] { return on.who.seen().connects > 0; });
+    // What is downloaded to keep it is dropped, and never answered for.
+    on.who.wait("the anchor", 5s, [&] {
+        return on.who.handle().status({}).total_payload_download >= 256 * test::KiB;
+    });
+    auto const later = test::clock::now() + 1500ms;
+    on.who.wait("a while", 10s, [&] { return test::clock::now() > later; });
+    CHECK(on.who.seen().finishes == 0);
+    CHECK(on.in.stats().assembling + on.in.stats().published == 0);
+    CHECK(on.who.handle().status({}).num_peers == 1);
+    // It is wanted like any other.
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+    viewer.seek(15 * MiB);
+    viewer.play(MiB);
+    viewer.seek(0);
+    viewer.play(16 * MiB);
+    CHECK(test::trouble(on.who) == "");
+    CHECK(on.who.seen().connects == 1);
+}
+
+TEST_CASE("a magnet link plays, whose hashes come from peers")
+{
+    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
+        INFO(std::string(test::name(how)));
+        auto const& film = test::shared_film(16 * MiB);
+        auto const torrent = test::make_torrent(film, 64 << 10, how);
+        auto options = test::with(test::streaming(4 * MiB));
+        options.magnet = true;
+        test::leecher who(torrent, options);
+        test::seeder seeder(film, torrent);
+        who.connect(seeder.port());
+        test::stored in(who, *torrent);
+        test::viewer viewer(who, in, film, *torrent, MiB);
+        viewer.play(16 * MiB);
+        CHECK(viewer.position() == 16 * MiB);
+        CHECK(test::trouble(who) == "");
+    }
 }
 
 TEST_CASE("a bad piece is refused, and comes from somebody else")

@@ -41,7 +41,10 @@ scene::scene(std::int64_t size, int piece, kind how, int count, lookbehind::conf
     , in(who, *torrent)
 {
     for (int one = 0; one < count; ++one) {
-        seeders.push_back(std::make_unique<seeder>(whole, torrent));
+        // As others have it: they leave who wants nothing.
+        seeder_options options;
+        options.leaves = true;
+        seeders.push_back(std::make_unique<seeder>(whole, torrent, options));
         who.connect(seeders.back()->port());
     }
 }

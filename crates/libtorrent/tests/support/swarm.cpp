@@ -142,7 +142,7 @@ seeder::seeder(film const& of, std::shared_ptr<lt::torrent_info> const& torrent,
     using sp = lt::settings_pack;
     options.settings.set_bool(sp::disable_hash_checks, true);
     // Who leaves when there is nothing more to fetch is for the leecher to decide.
-    options.settings.set_bool(sp::close_redundant_connections, false);
+    options.settings.set_bool(sp::close_redundant_connections, options.leaves);
     options.settings.set_int(sp::alert_mask, 0); // nobody takes them
     session_ = started(std::move(options.settings), std::move(options.disk));
 
@@ -195,6 +195,10 @@ leecher::leecher(std::shared_ptr<lt::torrent_info> const& torrent, leecher_optio
     }
     session_ = started(std::move(options.settings), std::move(options.disk));
     lt::add_torrent_params params = added(torrent);
+    if (options.magnet) {
+        params.info_hashes = torrent->info_hashes();
+        params.ti.reset();
+    }
     params.save_path = save_path_;
     params.piece_priorities = std::move(options.priorities);
     params.flags |= options.flags;

@@ -73,6 +73,8 @@ struct seeder_options {
     lt::disk_io_constructor_type disk;
     /// Changed by the caller at will.
     lt::settings_pack settings = quiet_settings();
+    /// Disconnects who is finished, as libtorrent does by default.
+    bool leaves = false;
 };
 
 /// Has the whole film and sends what it finds on disk, damaged or not: it hashes nothing.
@@ -130,6 +132,8 @@ struct leecher_options {
     std::string save_path;
     /// Empty for all pieces.
     std::vector<lt::download_priority_t> priorities;
+    /// Adds it by its hashes alone: the rest comes from peers.
+    bool magnet = false;
     /// Besides libtorrent's defaults, of which auto_managed and paused are left out.
     lt::torrent_flags_t flags{};
 };
