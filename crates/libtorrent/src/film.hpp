@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -60,9 +62,13 @@ struct withheld {
     }
 };
 
+// A piece that somebody wants, most urgent first.
 struct fetch {
-    lb_fetch handle;
-    lt::piece_index_t piece;
+    lb_fetch handle = 0;
+    lt::piece_index_t piece{0};
+    std::chrono::steady_clock::time_point since;
+    std::uint8_t priority = 0; // as libtorrent was told
+    bool deadline = false;
 };
 
 // One torrent.
@@ -85,6 +91,7 @@ struct film : std::enable_shared_from_this<film> {
     std::unordered_map<int, std::vector<write_handler>> refused;
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
+    std::chrono::steady_clock::time_point slow_until{};
     // In mode `stream`, on demand: the piece that is as if always arriving; -1 if there is none.
     lt::piece_index_t anchor{-1};
 

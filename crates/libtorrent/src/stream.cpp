@@ -2,6 +2,7 @@
 #include "core.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace lookbehind::detail {
@@ -14,6 +15,10 @@ constexpr auto busy_tick = std::chrono::milliseconds(4);
 constexpr auto idle_tick = std::chrono::milliseconds(40);
 // So many ticks without anything on its way are a lull.
 constexpr int lull = 100;
+// A piece that takes longer than this is late, and that means a slow swarm: for so long deadlines
+// have libtorrent request each block from whoever may bring it soonest.
+constexpr auto lateness = std::chrono::milliseconds(2000);
+constexpr auto slowness = std::chrono::milliseconds(10000);
 
 } // namespace
 
@@ -246,11 +251,32 @@ std::size_t core::most_fetches(film const& of) const
 
 void core::drive(film& of)
 {
-    auto const priority = [&](lt::piece_index_t const piece, lt::download_priority_t const to) {
-        // In this order: to take a deadline back sets a priority.
-        ask(0, [&] { return of.torrent.reset_piece_deadline(piece), 0; });
-        ask(0, [&] { return of.torrent.piece_priority(piece, to), 0; });
-    };
+    auto const left = end_fetches(of);
+    take_fetches(of);
+    auto const now = std::chrono::steady_clock::now();
+    auto const late = [&](fetch const& one) { return now - one.since > lateness; };
+    if (std::any_of(of.fetches.begin(), of.fetches.end(), late)) of.slow_until = now + slowness;
+    auto const slow = now < of.slow_until;
+    for (std::size_t rank = 0; rank < of.fetches.size(); ++rank) {
+        auto& one = of.fetches[rank];
+        auto const priority = rank < 2 ? 7 : rank < 6 ? 6 : 5;
+        if (one.priority != priority) {
+            one.priority = std::uint8_t(priority);
+            set_priority(of, one.piece, lt::download_priority_t(one.priority));
+        }
+        if (slow && !one.deadline) {
+            one.deadline = true;
+            auto const time = int(rank + 1) * 100;
+            ask(0, [&] { return of.torrent.set_piece_deadline(one.piece, time), 0; });
+        }
+    }
+    if (left && !slow && !of.fetches.empty()) change_course(of);
+}
+
+// Whether one ended because nobody wants its piece any more.
+bool core::end_fetches(film& of)
+{
+    auto left = false;
     for (std::size_t at = 0; at < of.fetches.size();) {
         auto const one = of.fetches[at];
         auto const number = std::uint32_t(int(one.piece));
@@ -264,26 +290,64 @@ void core::drive(film& of)
         }
         lb_fetch_close(one.handle);
         of.fetches.erase(of.fetches.begin() + std::ptrdiff_t(at));
-        // What is here stays wanted a little: a torrent of which nothing is wanted is finished.
-        priority(one.piece, here || !config_.on_demand ? lt::low_priority : lt::dont_download);
+        // What is here stays wanted a little, until it goes.
+        auto const keep = here || !config_.on_demand;
+        set_priority(of, one.piece, keep ? lt::low_priority : lt::dont_download);
+        if (here) continue;
+        left = true;
         auto const place = of.pieces.find(int(one.piece));
         auto const begun = place != of.pieces.end() && !place->second.published;
-        if (!here && config_.on_demand && begun) withdraw(of, one.piece);
+        if (config_.on_demand && begun) withdraw(of, one.piece);
     }
+    return left;
+}
+
+void core::take_fetches(film& of)
+{
     auto const most = most_fetches(of);
+    std::size_t first = 0;
     while (of.fetches.size() < most) {
-        fetch next{0, lt::piece_index_t(0)};
+        fetch next{};
         std::uint32_t number = 0;
         if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
         next.piece = lt::piece_index_t(int(number));
-        of.fetches.push_back(next);
+        next.since = std::chrono::steady_clock::now();
         if (next.piece == of.anchor) {
             cast_anchor(of);
             withdraw(of, next.piece);
         }
-        auto const deadline = int(of.fetches.size()) * 50;
-        ask(0, [&] { return of.torrent.set_piece_deadline(next.piece, deadline), 0; });
+        // The next one of a window can wait for those before it; one after a jump cannot.
+        bool follows = false;
+        if (number > 0) lb_contains(of.storage, number - 1, &follows);
+        follows = follows || of.wants(lt::piece_index_t(int(number) - 1));
+        auto const place = follows ? of.fetches.end()
+                                   : of.fetches.begin() + std::ptrdiff_t(first++);
+        of.fetches.insert(place, next);
     }
+}
+
+void core::set_priority(
+    film& of, lt::piece_index_t const piece, lt::download_priority_t const priority)
+{
+    // In this order: to take a deadline back sets a priority.
+    ask(0, [&] { return of.torrent.reset_piece_deadline(piece), 0; });
+    ask(0, [&] { return of.torrent.piece_priority(piece, priority), 0; });
+}
+
+// After a jump: what was requested for the old place is cancelled, for it would come first. libtorrent
+// does so when the first deadline of all is set. It is taken back at once, for while there are
+// deadlines it requests most of a second late.
+void core::change_course(film& of)
+{
+    auto const piece = of.fetches.front().piece;
+    ask(0, [&] { return of.torrent.set_piece_deadline(piece, 0), 0; });
+    of.fetches.front().priority = 7;
+    post([self = shared_from_this(), film = of.shared_from_this(), piece] {
+        if (film->removed || self->aborted_) return;
+        auto const wanted = film->wants(piece);
+        self->set_priority(*film, piece, wanted ? lt::top_priority : lt::dont_download);
+        self->rouse(*film, piece);
+    });
 }
 
 } // namespace lookbehind::detail
