@@ -37,6 +37,13 @@ adapter() {
     fi
 }
 
+from_go() {
+    local check="command -v go && command -v pkg-config"
+    if want "the Go package" "$check" golang-go pkg-config; then
+        LOOKBEHIND_REQUIRE=1 bash crates/lookbehind-capi/go/test.sh
+    fi
+}
+
 addresses() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh address; }
 
 faults_all() {

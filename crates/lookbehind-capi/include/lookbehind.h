@@ -577,7 +577,8 @@ typedef struct lb_player_options {
   /// Bytes a second, by which windows in time are measured; 0 if unknown.
   uint64_t bitrate;
   /// How far ahead of the playhead pieces are wanted, and should stay, in bytes; 0 for
-  /// `ahead_ms`.
+  /// `ahead_ms`. All windows of a cache, ahead and behind, are shrunk alike to half its budget
+  /// together: who wants to read far ahead out of a small one asks for little behind.
   uint64_t ahead_bytes;
   /// The same in time; 0 for a minute.
   uint64_t ahead_ms;
