@@ -274,7 +274,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
 {
     auto const of = at(index);
     if (of && of->anchor == piece && !aborted_) {
-        of->pieces[int(piece)].hashed = std::move(handler);
+        of->pieces[int(piece)].hashes.push_back(std::move(handler));
         return;
     }
     auto const stream = config_.mode == mode::stream;
@@ -306,7 +306,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     if (job->bytes == nullptr) {
         if (written || incomplete) {
             // Not all of it is there: libtorrent would blame those who sent it.
-            of->pieces[int(piece)].hashed = std::move(job->handler);
+            of->pieces[int(piece)].hashes.push_back(std::move(job->handler));
             withdraw(*of, piece);
         } else {
             // In a check a piece that is missing is none that is wrong.
@@ -315,7 +315,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
         }
         return;
     }
-    if (written) of->pieces[int(piece)].hashing = true;
+    if (written) ++of->pieces[int(piece)].hashing;
     hashing_ += job->size;
     ++hashes_;
     // The guard keeps the network thread going until this has been posted.
@@ -384,8 +384,8 @@ void core::hashed(hash_job& job)
         return job.handler(piece, lt::sha1_hash(), aborted());
     }
     auto& one = place->second;
-    one.hashing = false;
-    one.hashed = std::move(job.handler);
+    --one.hashing;
+    one.hashes.push_back(std::move(job.handler));
     if (one.doomed) return withdraw(of, piece);
     auto const found = of.judge(piece, job.found);
     if (found == verdict::unknown) {

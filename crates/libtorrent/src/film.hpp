@@ -39,10 +39,11 @@ enum class verdict { good, bad, unknown };
 // A piece that libtorrent has been told nothing of, or not all.
 struct withheld {
     std::vector<write_handler> writes;
-    hash_handler hashed;
+    // One, but for a check that comes while the piece is hashed.
+    std::vector<hash_handler> hashes;
     // Hashed, and good as far as can be known yet.
     std::unique_ptr<digest> waiting;
-    bool hashing = false;
+    int hashing = 0; // hashes under way
     // To be withdrawn once it is hashed: libtorrent must hear of the hash first.
     bool doomed = false;
     bool published = false;
@@ -50,7 +51,7 @@ struct withheld {
     // In one go, so that libtorrent sees no state between.
     void abort(lt::piece_index_t const piece)
     {
-        if (hashed) hashed(piece, lt::sha1_hash(), aborted());
+        for (auto const& hashed : hashes) hashed(piece, lt::sha1_hash(), aborted());
         for (auto const& write : writes) write(aborted());
     }
 
@@ -58,7 +59,7 @@ struct withheld {
     void refuse(lt::piece_index_t const piece, lt::sha1_hash const& found)
     {
         for (auto const& write : writes) write(lt::storage_error());
-        if (hashed) hashed(piece, found, lt::storage_error());
+        for (auto const& hashed : hashes) hashed(piece, found, lt::storage_error());
     }
 };
 

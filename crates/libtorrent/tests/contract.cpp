@@ -671,6 +671,37 @@ TEST_CASE("clearing a piece while it is hashed ends the hash first, and then the
     CHECK(hash->order < writes[0]->order);
 }
 
+TEST_CASE("a check while a piece is hashed answers both hashes")
+{
+    bench on;
+    auto const writes = on.write_piece(on.film, on.files, 0);
+    auto const hash = on.hash(on.film, 0);
+    auto const checked = on.check(on.film);
+    auto const found = on.hash(
+        on.film, 0, disk_interface::sequential_access | disk_interface::v1_hash);
+    CHECK(on.run_until([&] { return hash->times && found->times && checked->times; }));
+    on.run_ready();
+    CHECK(hash->aborted());
+    CHECK(on.all_aborted(writes));
+    CHECK(checked->well());
+    CHECK(found->well());
+    CHECK(found->v1.is_all_zeros());
+}
+
+TEST_CASE("a piece that is hashed twice answers both")
+{
+    bench on;
+    on.write_piece(on.film, on.files, 0);
+    auto const first = on.hash(on.film, 0);
+    auto const second = on.hash(on.film, 0);
+    CHECK(on.run_until([&] { return on.counter(lt::counters::queued_disk_jobs) == 0; }));
+    auto const third = on.hash(on.film, 0);
+    CHECK(on.run_until([&] { return on.counter(lt::counters::queued_disk_jobs) == 0; }));
+    on.clear_piece(on.film, 0);
+    on.run_ready();
+    for (auto const& one : {first, second, third}) CHECK(one->times == 1);
+}
+
 // Ends
 
 TEST_CASE("aborting ends what is withheld, and later calls are answered")
