@@ -273,16 +273,16 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     lt::span<lt::sha256_hash> const v2, lt::disk_job_flags_t const flags, hash_handler handler)
 {
     auto const of = at(index);
-    if (of && of->anchor == piece && !aborted_) {
+    auto const stream = config_.mode == mode::stream;
+    // libtorrent looks what is there. In mode `stream` nothing is, to it.
+    auto const check = bool(flags & lt::disk_interface::sequential_access);
+    auto const hidden = check && stream;
+    if (of && of->anchor == piece && !hidden && !aborted_) {
         of->pieces[int(piece)].hashes.push_back(std::move(handler));
         return;
     }
-    auto const stream = config_.mode == mode::stream;
     auto const written = of && stream && of->pieces.find(int(piece)) != of->pieces.end();
     auto const incomplete = of && of->refused.find(int(piece)) != of->refused.end();
-    // libtorrent looks what is there. In mode `stream` nothing is, to it.
-    auto const check = bool(flags & lt::disk_interface::sequential_access) && !written;
-    auto const hidden = check && stream;
     auto job = std::make_shared<hash_job>();
     job->of = of;
     job->piece = piece;
@@ -304,7 +304,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
         if (status != LB_OK) job->bytes = nullptr;
     }
     if (job->bytes == nullptr) {
-        if (written || incomplete) {
+        if ((written || incomplete) && !check) {
             // Not all of it is there: libtorrent would blame those who sent it.
             of->pieces[int(piece)].hashes.push_back(std::move(job->handler));
             withdraw(*of, piece);

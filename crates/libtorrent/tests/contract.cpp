@@ -528,6 +528,25 @@ TEST_CASE("a check in mode stream starts anew")
     CHECK(read->error);
 }
 
+TEST_CASE("a check on demand looks at every piece, though one is as if always arriving")
+{
+    auto config = with(mode::stream);
+    config.on_demand = true;
+    bench on(config);
+    lt::add_torrent_params had;
+    had.have_pieces.resize(last + 1, true);
+    auto const checked = on.check(on.film, &had);
+    on.run_ready();
+    CHECK(checked->status == lt::status_t::need_full_check);
+    for (int piece = 0; piece <= last; ++piece) {
+        CAPTURE(piece);
+        auto const found = on.hash(on.film, piece, disk_interface::sequential_access);
+        CHECK(on.run_until([&] { return found->times > 0; }));
+        CHECK(found->well());
+        CHECK(found->v1.is_all_zeros());
+    }
+}
+
 TEST_CASE("a torrent that is not known, or was refused, does not pass its check")
 {
     bench on(with(mode::keep, 3 * MiB));
