@@ -228,10 +228,13 @@ void core::look_again(film& of)
         if (one.second.waiting) waiting.push_back(one.first);
     }
     for (auto const number : waiting) {
+        auto const place = of.pieces.find(number);
+        // What libtorrent is told of one piece may have it clear others.
+        if (place == of.pieces.end() || !place->second.waiting) continue;
         auto const piece = lt::piece_index_t(number);
-        auto const found = of.judge(piece, *of.pieces[number].waiting);
+        auto const found = of.judge(piece, *place->second.waiting);
         if (found == verdict::unknown) continue;
-        auto const known = std::move(of.pieces[number].waiting);
+        auto const known = std::move(place->second.waiting);
         if (config_.mode == mode::stream) {
             settle(of, piece, found, *known);
             continue;

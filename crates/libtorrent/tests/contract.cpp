@@ -1002,6 +1002,32 @@ TEST_CASE("a piece goes for another one when there is no room, and its hash and 
     CHECK(gone < last);
 }
 
+TEST_CASE("a piece whose hash comes later is judged then, whatever its handler does")
+{
+    auto const& source = test::shared_film(film_size);
+    auto const info = test::make_torrent(source, piece_length, test::kind::v1);
+    lt::add_torrent_params magnet;
+    magnet.info_hashes = info->info_hashes();
+    test::owner const owner(std::move(magnet));
+    bench on;
+    auto const film = on.add(info->files(), info->info_hashes().v1, owner.torrent());
+    std::vector<std::shared_ptr<test::hashing>> hashes;
+    for (auto const piece : {0, 1, 2}) {
+        on.write_piece(film, on.files, piece, 99); // not the film's
+        // Whichever is told first takes the others with it.
+        hashes.push_back(on.hash(film, piece, disk_interface::v1_hash, 0, [&] {
+            for (auto const other : {0, 1, 2}) on.clear_piece(film, other);
+        }));
+    }
+    CHECK(on.run_until([&] { return on.counter(lt::counters::queued_disk_jobs) == 0; }));
+    on.run_ready();
+    for (auto const& one : hashes) CHECK(one->times == 0);
+    CHECK(owner.handle().set_metadata(info->info_section()));
+    CHECK(on.run_until([&] {
+        return std::all_of(hashes.begin(), hashes.end(), [](auto const& one) { return one->times; });
+    }));
+}
+
 // What is wanted
 
 TEST_CASE("on demand, blocks that nobody wants are given up, and those that a player wants are not")
