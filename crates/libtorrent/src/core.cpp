@@ -53,7 +53,8 @@ core::core(lt::io_context& context, config const& config)
     , timer_(std::make_unique<boost::asio::steady_timer>(context))
 {
     lb_cache_options options{};
-    options.budget = std::uint64_t(std::max(config.budget, std::int64_t(0)));
+    // Not 0, which means the cache's default.
+    options.budget = std::uint64_t(std::max(config.budget, std::int64_t(1)));
     options.evicted = &evicted;
     options.context = new std::shared_ptr<line>(line_);
     options.drop_context = &drop_line;

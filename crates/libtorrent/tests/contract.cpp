@@ -1082,6 +1082,20 @@ TEST_CASE("set_memory_disk_io makes a disk of that size, and keeps connections")
     lb_cache_close(cache);
 }
 
+TEST_CASE("a disk of no size, or of more than can be counted, says why there is none")
+{
+    for (auto const budget : {std::int64_t(0), std::int64_t(-1), std::int64_t(100),
+             std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
+        lt::io_context context;
+        lt::settings_pack settings;
+        lt::counters counters;
+        auto const make = lookbehind::disk_io_constructor(with(mode::stream, budget));
+        CHECK_THROWS_WITH_AS(make(context, settings, counters), doctest::Contains("lookbehind"),
+            std::invalid_argument);
+    }
+    CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, {1})); // and none is left behind
+}
+
 TEST_CASE("look-behind is named, found, counted and cleared, by index and by hash")
 {
     judged_bench on(test::kind::hybrid, with(mode::stream));
