@@ -367,7 +367,7 @@ void core::hashed(hash_job& job)
 {
     auto& of = *job.of;
     auto const piece = job.piece;
-    lb_release(job.bytes);
+    job.unpin();
     hashing_ -= job.size;
     --hashes_;
     if (config_.mode == mode::keep) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <libtorrent/disk_interface.hpp>
@@ -13,6 +14,7 @@
 #include <libtorrent/sha1_hash.hpp>
 #include <libtorrent/span.hpp>
 #include <libtorrent/units.hpp>
+#include <lookbehind.h>
 
 namespace lookbehind::detail {
 
@@ -62,6 +64,14 @@ struct hash_job {
     lt::span<lt::sha256_hash> v2;
     hash_handler handler;
     digest found;
+
+    hash_job() = default;
+    hash_job(hash_job const&) = delete;
+    hash_job& operator=(hash_job const&) = delete;
+    // Also of one whose end nobody hears of, because the io_context is gone.
+    ~hash_job() { unpin(); }
+
+    void unpin() { lb_release(std::exchange(bytes, nullptr)); }
 
     void run()
     {

@@ -381,6 +381,27 @@ TEST_CASE("callbacks that outlive the disk run, and find all they need")
     CHECK(test::pins() == pins);
 }
 
+TEST_CASE("callbacks that never run let go of what they hold")
+{
+    auto const pins = test::pins();
+    for (auto const how : {mode::stream, mode::keep}) {
+        test::workbench on(with(how));
+        auto const files = test::layout(pieces * piece_length, piece_length);
+        auto const film = on.add(files, name("one").v1);
+        on.write_piece(film, files, 0);
+        std::weak_ptr<test::answer> const read = on.read(film, 0, 0, block);
+        on.hash(film, 0);
+        on.hash2(film, 0, 0);
+        on.check(film);
+        on.remove(film);
+        on.destroy_disk();
+        on.destroy_context();
+        on.forget();
+        CHECK(read.expired());
+        CHECK(test::pins() == pins);
+    }
+}
+
 // 6: one lock for all
 
 // That of the list of sessions is held while a torrent is looked up in it, and not while a call works.
