@@ -20,9 +20,10 @@ struct entry {
     std::vector<torrent> torrents;
 };
 
-// Guards `living`. Under it a storage is looked up, which takes no lock.
-std::mutex mutex;
-std::vector<entry> living;
+// Guards `living`. Under it a storage is looked up, which takes no lock. Neither is ever destroyed:
+// threads may call, and sessions that are static objects may end, while the process does.
+auto& mutex = *new std::mutex;
+auto& living = *new std::vector<entry>;
 
 bool same(lt::info_hash_t const& one, lt::info_hash_t const& other)
 {

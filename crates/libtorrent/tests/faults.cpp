@@ -291,6 +291,39 @@ TEST_CASE("a raw pointer to the disk: handles, players and pins are good after i
     CHECK(test::pins() == pins);
 }
 
+namespace {
+
+// Runs behind the destructors of all static objects, because it is registered before them.
+void call_at_the_end()
+{
+    if (std::getenv("CALL_AT_THE_END") == nullptr) return;
+    // The library refuses the first call of a thread whose thread-locals are gone.
+    lookbehind::memory_disk_clear_lookbehind(0);
+    auto const found = lookbehind::memory_disk_set_lookbehind(0, {1})
+        && lookbehind::memory_disk_clear_lookbehind(name("other"));
+    ::_exit(found ? 0 : 1);
+}
+
+__attribute__((constructor(101))) void register_call() { std::atexit(call_at_the_end); }
+
+} // namespace
+
+TEST_CASE("use after free of the global instance: threads call on while the process ends")
+{
+    auto const pid = ::fork(); // no other thread lives
+    if (pid == 0) {
+        ::setenv("CALL_AT_THE_END", "1", 1);
+        new bench; // not destroyed, as a session that is leaked
+        auto* const threads = new callers;
+        while (threads->calls() == 0) std::this_thread::yield();
+        std::exit(2);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+}
+
 // 2: the global size
 
 TEST_CASE("an unprotected global size: disks that are made at once have each their own")
