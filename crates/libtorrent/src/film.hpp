@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -93,8 +94,8 @@ struct film : std::enable_shared_from_this<film> {
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
     std::chrono::steady_clock::time_point slow_until{};
-    // In mode `stream`, on demand: the piece that is as if always arriving; -1 if there is none.
-    lt::piece_index_t anchor{-1};
+    // In mode `stream`, on demand: the piece that is as if always arriving.
+    std::optional<lt::piece_index_t> anchor;
 
     std::uint32_t piece_size(lt::piece_index_t const piece) const
     {

@@ -166,7 +166,7 @@ void core::calm(film& of)
 // its blocks are dropped, and it is never answered for. It moves when somebody does want it.
 void core::cast_anchor(film& of)
 {
-    of.anchor = lt::piece_index_t(-1);
+    of.anchor.reset();
     for (auto number = of.files.num_pieces() - 1; number >= 0; --number) {
         auto const piece = lt::piece_index_t(number);
         if (of.wants(piece) || of.pieces.find(number) != of.pieces.end()) continue;
