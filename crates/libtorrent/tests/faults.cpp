@@ -18,6 +18,7 @@
 
 #include <libtorrent/hasher.hpp>
 
+#include "support/bystanders.hpp"
 #include "support/scene.hpp"
 #include "support/workbench.hpp"
 
@@ -33,12 +34,6 @@ constexpr int block = lt::default_block_size;
 constexpr int piece_length = 4 * block;
 constexpr int pieces = 20;
 
-int rounds(int const usual)
-{
-    auto const* const text = std::getenv("TEST_ROUNDS");
-    return text != nullptr ? std::max(1, std::atoi(text)) : usual;
-}
-
 lookbehind::config with(mode const mode, std::int64_t const budget = 16 * MiB)
 {
     lookbehind::config config;
@@ -53,6 +48,8 @@ lt::info_hash_t name(std::string const& text)
     return lt::info_hash_t(lt::hasher(text).final());
 }
 
+std::vector<lt::info_hash_t> const both{name("one"), name("other")};
+
 // A disk with two torrents, at the indices 0 and 1.
 struct bench final : test::workbench {
     lt::file_storage const files = test::layout(pieces * piece_length, piece_length);
@@ -66,49 +63,6 @@ struct bench final : test::workbench {
     {
     }
     ~bench() override { CHECK(finish() == ""); }
-};
-
-// All functions for any thread, for a torrent that may be there or not.
-template <typename Torrent>
-void call_all(Torrent const& torrent)
-{
-    int available = 0;
-    int named = 0;
-    std::int64_t memory = 0;
-    lookbehind::memory_disk_set_lookbehind(torrent, {1, 2, 3});
-    lookbehind::memory_disk_is_lookbehind_available(torrent, 2);
-    lookbehind::memory_disk_get_lookbehind_stats(torrent, available, named, memory);
-    lookbehind::memory_disk_clear_lookbehind(torrent);
-}
-
-// Threads that call all functions for as long as this lives.
-class callers {
-public:
-    callers()
-    {
-        for (int number = 0; number < 3; ++number) {
-            threads_.emplace_back([this, number] {
-                do {
-                    call_all(number % 2);
-                    call_all(name("one"));
-                    call_all(name("other"));
-                    lb_cache_close(lookbehind::cache(name("one")));
-                    ++calls_;
-                } while (!over_);
-            });
-        }
-    }
-    ~callers()
-    {
-        over_ = true;
-        for (auto& one : threads_) one.join();
-    }
-    int calls() const { return calls_; }
-
-private:
-    std::atomic<bool> over_{false};
-    std::atomic<int> calls_{0};
-    std::vector<std::thread> threads_;
 };
 
 // Where calls of the library by the adapter can be parked: the linker puts `__wrap_lb_...` in the
@@ -206,8 +160,8 @@ PARKABLE(
 
 TEST_CASE("use after free of the global instance: disks go while other threads call")
 {
-    callers const threads;
-    for (int round = 0; round < rounds(60); ++round) {
+    test::callers const threads(both);
+    for (int round = 0; round < test::rounds(60); ++round) {
         CAPTURE(round);
         bench on;
         on.write_piece(on.one, on.files, round % pieces);
@@ -297,10 +251,12 @@ namespace {
 void call_at_the_end()
 {
     if (std::getenv("CALL_AT_THE_END") == nullptr) return;
-    // The library refuses the first call of a thread whose thread-locals are gone.
-    lookbehind::memory_disk_clear_lookbehind(0);
-    auto const found = lookbehind::memory_disk_set_lookbehind(0, {1})
-        && lookbehind::memory_disk_clear_lookbehind(name("other"));
+    auto found = false;
+    // A thread of its own: the library refuses the first call of one whose thread-locals are gone.
+    std::thread([&] {
+        found = lookbehind::memory_disk_set_lookbehind(0, {1})
+            && lookbehind::memory_disk_clear_lookbehind(name("other"));
+    }).join();
     ::_exit(found ? 0 : 1);
 }
 
@@ -314,7 +270,7 @@ TEST_CASE("use after free of the global instance: threads call on while the proc
     if (pid == 0) {
         ::setenv("CALL_AT_THE_END", "1", 1);
         new bench; // not destroyed, as a session that is leaked
-        auto* const threads = new callers;
+        auto* const threads = new test::callers(both);
         while (threads->calls() == 0) std::this_thread::yield();
         std::exit(2);
     }
@@ -332,7 +288,7 @@ TEST_CASE("an unprotected global size: disks that are made at once have each the
     std::atomic<int> wrong{0};
     for (int number = 1; number <= 4; ++number) {
         threads.emplace_back([&, number] {
-            for (int round = 0; round < rounds(20); ++round) {
+            for (int round = 0; round < test::rounds(20); ++round) {
                 lt::session_params params;
                 auto const size = number * MiB + round * 4096;
                 lookbehind::set_memory_disk_io(params, size);
@@ -359,7 +315,7 @@ TEST_CASE("an unprotected global size: disks that are made at once have each the
 
 TEST_CASE("an abort that is not seen, or waits: it returns while hashing, and what comes later ends")
 {
-    callers const threads;
+    test::callers const threads(both);
     bench on;
     on.write_piece(on.one, on.files, 0);
     std::vector<std::shared_ptr<test::hashing>> hashes;
@@ -443,10 +399,10 @@ TEST_CASE("lock contention: a call that works makes no other wait")
     bench on;
     auto const storage = lookbehind::storage(name("one"));
     auto const meanwhile = [&] {
-        call_all(0);
-        call_all(1);
-        call_all(name("one"));
-        call_all(name("other"));
+        test::call_all(0);
+        test::call_all(1);
+        test::call_all(name("one"));
+        test::call_all(name("other"));
         lb_cache_close(lookbehind::cache(name("other")));
         on.write_piece(on.other, on.files, 0);
         on.read(on.other, 0, 0, block);
@@ -485,10 +441,10 @@ TEST_CASE("lock contention: libtorrent's thread at work makes no caller wait")
 {
     bench on;
     auto const meanwhile = [&] {
-        call_all(0);
-        call_all(1);
-        call_all(name("one"));
-        call_all(name("other"));
+        test::call_all(0);
+        test::call_all(1);
+        test::call_all(name("one"));
+        test::call_all(name("other"));
         bench const another;
     };
     auto extra = on.one;

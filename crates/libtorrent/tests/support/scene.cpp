@@ -1,5 +1,6 @@
 #include "scene.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -58,6 +59,12 @@ std::uint64_t random_seed()
 {
     auto const* const given = std::getenv("TEST_SEED");
     return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+}
+
+int rounds(int usual)
+{
+    auto const* const given = std::getenv("TEST_ROUNDS");
+    return given != nullptr ? std::max(1, std::atoi(given)) : usual;
 }
 
 } // namespace test

@@ -49,4 +49,7 @@ std::string trouble(leecher const& who);
 /// A number that is printed if a test fails; TEST_SEED sets it.
 std::uint64_t random_seed();
 
+/// How often to try something that does not go wrong every time: `usual`, or TEST_ROUNDS.
+int rounds(int usual);
+
 } // namespace test
