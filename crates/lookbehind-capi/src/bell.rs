@@ -1,41 +1,55 @@
 //! A thread that waits for a task: it looks, and looks again when the bell was rung.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 /// Counts how often it was rung. Several threads may wait for it.
 #[derive(Default)]
 pub(crate) struct Bell {
-    rings: Mutex<u64>,
+    heard: Mutex<Heard>,
     rung: Condvar,
 }
 
+#[derive(Default)]
+struct Heard {
+    rings: u64,
+    /// Threads that wait: without any there is nobody to wake, which costs a call of the system.
+    waiting: usize,
+}
+
 impl Bell {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn ring(&self) {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.rung.notify_all();
+        let mut heard = self.heard();
+        heard.rings += 1;
+        if heard.waiting > 0 {
+            self.rung.notify_all();
+        }
     }
 
     fn rings(&self) -> u64 {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard().rings
     }
 
     /// Waits until it has been rung more often than `seen`; `false` if the deadline comes first.
     fn wait(&self, seen: u64, deadline: Option<Instant>) -> bool {
-        let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = |rings: &mut u64| *rings == seen;
-        match deadline {
-            None => {
-                drop(self.rung.wait_while(rings, quiet));
-                true
-            }
+        let mut heard = self.heard();
+        heard.waiting += 1;
+        let quiet = |heard: &mut Heard| heard.rings == seen;
+        heard = match deadline {
+            None => self.rung.wait_while(heard, quiet).unwrap_or_else(PoisonError::into_inner),
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                let waited = self.rung.wait_timeout_while(rings, left, quiet);
-                !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+                let waited = self.rung.wait_timeout_while(heard, left, quiet);
+                waited.unwrap_or_else(PoisonError::into_inner).0
             }
-        }
+        };
+        heard.waiting -= 1;
+        heard.rings != seen
     }
 
     /// Polls until there is a result; `None` if there is none in time. Whoever changes what is

@@ -33,14 +33,17 @@ impl Seat {
         self.player.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Polls the player until something comes; who waits shares one bell with all others.
+    /// Polls the player until something comes; who waits shares one bell with all others. The player
+    /// has one wait, at its place: who reads on takes it from those who wait there.
     fn wait_for<T>(
         &self,
         timeout_ms: i64,
         mut poll: impl FnMut(Pin<&mut Player>, &mut Context<'_>) -> Poll<Result<T>>,
     ) -> Result<T> {
         let polled = |cx: &mut Context<'_>| poll(Pin::new(&mut *self.player()), cx);
-        self.bell.wait_for(timeout(timeout_ms), polled).unwrap_or(Err(Failure::Pending))
+        let came = self.bell.wait_for(timeout(timeout_ms), polled).ok_or(Failure::Pending)?;
+        self.bell.ring();
+        came
     }
 
     /// Changes something that a read may be waiting for.

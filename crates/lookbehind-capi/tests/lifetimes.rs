@@ -3,7 +3,7 @@
 mod common;
 
 use std::ffi::c_void;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::*;
@@ -64,21 +64,6 @@ fn options(budget: u64, uses: &Uses) -> lb_cache_options {
         drop_context: Some(dropped),
     }
 }
-
-const ZERO: lb_storage_options = lb_storage_options {
-    share: 0,
-    keep_assemblies: false,
-    readable_prefix: false,
-    assembly_limit_ms: 0,
-    window: 0,
-    sha1: null(),
-    sha1_len: 0,
-    sha256: null(),
-    sha256_len: 0,
-    verify: None,
-    context: null_mut(),
-    drop_context: None,
-};
 
 fn verified(uses: &Uses) -> lb_storage_options {
     let (context, drop_context) = (uses.context(), Some(dropped as _));

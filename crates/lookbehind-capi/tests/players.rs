@@ -67,6 +67,28 @@ fn all_reads_that_wait_hear_of_the_piece() {
     assert_eq!(firsts, [0, 1, 2], "each piece once");
 }
 
+/// The wait of a player goes with its place, whichever thread waits for it.
+#[test]
+fn a_read_that_waits_hears_of_the_piece_although_another_one_read_of_it() {
+    let _alone = alone();
+    let cache = cache();
+    let options = lb_storage_options { readable_prefix: true, ..ZERO };
+    // SAFETY: the pointers are good.
+    let film = got(|out| unsafe { lb_storage_add(cache, 100, PIECE, &options, out) });
+    let player = play(film);
+    // SAFETY: the pointers are good.
+    let next = move || pinned(|data, len| unsafe { lb_player_next(player, LONG, data, len) });
+    let pinning = thread::spawn(move || promptly(next));
+    until("the wait for piece 0", || waits(film) == 1);
+    write(film, 0, 0, 40);
+    assert_eq!(player_read(player, 0), Ok(vec![0; 40]));
+    write(film, 0, 40, 60);
+    ok(lb_commit(film, 0));
+    let pin = pinning.join().expect("it does not panic").expect("the rest is there");
+    assert_eq!(pin.len, 60);
+    ok(pin.release());
+}
+
 #[test]
 fn a_limit_ends_a_read_that_waits() {
     let film = film(cache());
