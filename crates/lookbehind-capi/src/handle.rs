@@ -4,15 +4,15 @@
 //! So a handle that was closed, one of another kind, zero, and nearly all that is invented are
 //! found in no table, and refused.
 //!
-//! What a handle stands for is taken out of its table at once when it is closed, and goes with
-//! the last call that uses it. The map itself frees its entries some time later, when no lookup can
-//! be at them any more; what it keeps that long is an empty shell.
+//! What a handle stands for is taken out of its table when it is closed, and goes with the last call
+//! that uses it. A lock is held for one map operation, as for pins; nothing is kept for a thread, so
+//! that one which ends, and whose places have gone, can still close what it has.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use arc_swap::ArcSwapOption;
+use dashmap::DashMap;
 
 use crate::call::{Failure, Result};
 
@@ -40,15 +40,15 @@ impl fmt::Display for Kind {
 
 const SERIAL_BITS: u32 = 56;
 
-/// All live handles of one kind. Lookups take no lock.
+/// All live handles of one kind.
 pub(crate) struct Table<T> {
     kind: Kind,
-    live: LazyLock<papaya::HashMap<u64, ArcSwapOption<T>>>,
+    live: LazyLock<DashMap<u64, Arc<T>>>,
 }
 
 impl<T> Table<T> {
     pub(crate) const fn new(kind: Kind) -> Self {
-        Self { kind, live: LazyLock::new(papaya::HashMap::new) }
+        Self { kind, live: LazyLock::new(DashMap::new) }
     }
 
     /// A new handle.
@@ -63,21 +63,19 @@ impl<T> Table<T> {
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let handle = (self.kind as u64) << SERIAL_BITS | serial;
         let thing = make(handle);
-        self.live.pin().insert(handle, ArcSwapOption::new(Some(Arc::clone(&thing))));
+        self.live.insert(handle, Arc::clone(&thing));
         (handle, thing)
     }
 
     /// What the handle stands for.
     pub(crate) fn get(&self, handle: u64) -> Result<Arc<T>> {
-        let live = self.live.pin();
-        let found = live.get(&handle).and_then(ArcSwapOption::load_full);
+        let found = self.live.get(&handle).map(|thing| Arc::clone(&thing));
         found.ok_or(Failure::InvalidHandle { handle, kind: self.kind })
     }
 
     /// Ends the handle: to one caller it gives what it stood for.
     pub(crate) fn remove(&self, handle: u64) -> Result<Arc<T>> {
-        let live = self.live.pin();
-        let removed = live.remove(&handle).and_then(|shell| shell.swap(None));
+        let removed = self.live.remove(&handle).map(|(_, thing)| thing);
         removed.ok_or(Failure::InvalidHandle { handle, kind: self.kind })
     }
 }

@@ -11,9 +11,9 @@
 //! - **Panics** end in the function that was called, at `guard` in `call.rs`; one on the thread of a
 //!   publisher or of the timer ends the read that it comes from.
 //! - **Pins** are counted by address in a table of this crate: see [`pin`].
-//! - **Locks.** The table of pins is sharded, with a lock for one map operation. A player has a
-//!   mutex, held while it is polled or told something. A read has one for its outcome. No callback is
-//!   called, nor a piece let go, under any of them.
+//! - **Locks.** The tables of handles and of pins are sharded, with a lock for one map operation. A
+//!   player has a mutex, held while it is polled or told something. A read has one for its outcome. No
+//!   callback is called under any of them.
 //! - **Lifetimes.** The handles of a cache, of its films and of its players share one `Shared`, in
 //!   `cache.rs`; with the last of them the cache is aborted, for a read that waits could never end
 //!   otherwise. Calls that wait, reads and fetches do not keep it.

@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use common::*;
 use lookbehind::{Cache, Layout};
@@ -200,4 +203,36 @@ fn a_rust_program_and_c_code_share_a_cache() {
     assert!(lookbehind_capi::cache(handle).is_none());
     // It is not aborted, for it is not C code's alone.
     rust.add_storage(Layout::fixed(100, 100).expect("sensible")).expect("it goes on");
+}
+
+/// What C++ code keeps for each thread outlives what the library keeps for it, if it was there before
+/// the thread's first call.
+#[test]
+fn a_thread_that_ends_can_still_close_what_it_has() {
+    #[derive(Default)]
+    struct Holder(Cell<Option<(lb_storage, mpsc::Sender<lb_status>)>>);
+    impl Drop for Holder {
+        fn drop(&mut self) {
+            let (film, said) = self.0.take().expect("the test has put it in");
+            let pin = get(film, 0, 0).expect("it is there");
+            let all = [pin.release(), insert(film, 1), lb_storage_close(film)];
+            let again = [get(film, 0, 0).expect_err("it is closed"), lb_storage_close(film)];
+            all.into_iter().chain(again).for_each(|status| said.send(status).expect("it waits"));
+        }
+    }
+    thread_local! {
+        static HOLDER: Holder = Holder::default();
+    }
+    let (said, statuses) = mpsc::channel();
+    thread::spawn(move || {
+        HOLDER.with(|holder| {
+            let film = film(cache());
+            ok(insert(film, 0));
+            holder.0.set(Some((film, said)));
+        });
+    })
+    .join()
+    .expect("it does not panic");
+    let wrong = LB_INVALID_HANDLE;
+    assert!(statuses.iter().eq([LB_OK, LB_OK, LB_OK, wrong, wrong]));
 }
