@@ -19,10 +19,10 @@ use crate::wanted::*;
 
 /// One function, called with a handle and otherwise with what makes it succeed, or with null for
 /// the results that it must be given.
-struct Function {
-    name: &'static str,
-    kind: Option<Kind>,
-    call: fn(u64) -> lb_status,
+pub(super) struct Function {
+    pub(super) name: &'static str,
+    pub(super) kind: Option<Kind>,
+    pub(super) call: fn(u64) -> lb_status,
     null: Option<fn(u64) -> lb_status>,
 }
 
@@ -44,7 +44,7 @@ const PIECE: [u8; 100] = [7; 100];
 
 macro_rules! functions {
     ($($name:ident: $kind:expr, |$handle:ident| ($($arg:expr),*) $(, ($($null:expr),*))?;)*) => {
-        fn functions() -> Vec<Function> {
+        pub(super) fn functions() -> Vec<Function> {
             #[allow(unused_unsafe, unused_variables, reason = "some are safe, some take no handle")]
             Vec::from([$(Function {
                 name: stringify!($name),
@@ -137,16 +137,20 @@ functions! {
 /// A handle of that kind, and of what it needs.
 fn live(kind: Kind) -> u64 {
     let cache = cache(1 << 20);
-    let film = film(cache);
+    live_in(kind, cache, film(cache))
+}
+
+/// The same, of that cache and film.
+pub(super) fn live_in(kind: Kind, cache: lb_cache, film: lb_storage) -> u64 {
     // SAFETY: every pointer is good.
     unsafe {
         match kind {
             Kind::Cache => cache,
             Kind::Storage => film,
             Kind::Player => got(|out| lb_player_open(film, null(), out)),
-            Kind::Read => got(|out| lb_read_start(film, 0, 0, -1, out)),
+            Kind::Read => got(|out| lb_read_start(film, 1, 0, -1, out)),
             Kind::Fetch => {
-                assert_eq!(lb_player_open(film, null(), any()), LB_OK);
+                assert_eq!(lb_read_start(film, 1, 0, -1, any()), LB_OK);
                 got(|out| lb_wanted_next(film, 0, out, null_mut(), null_mut()))
             }
         }

@@ -6,7 +6,7 @@ use std::ptr::{null, null_mut};
 
 use lookbehind::{Error, StorageId};
 
-use super::{cache, film, got, panicking};
+use super::{ZERO, cache, film, got, panicking};
 use crate::cache::*;
 use crate::ingest::*;
 use crate::pin::*;
@@ -25,21 +25,6 @@ fn words() -> String {
         CStr::from_ptr(buffer.as_ptr()).to_string_lossy().into_owned()
     }
 }
-
-const ZERO: lb_storage_options = lb_storage_options {
-    share: 0,
-    keep_assemblies: false,
-    readable_prefix: false,
-    assembly_limit_ms: 0,
-    window: 0,
-    sha1: null(),
-    sha1_len: 0,
-    sha256: null(),
-    sha256_len: 0,
-    verify: None,
-    context: null_mut(),
-    drop_context: None,
-};
 
 fn add(cache: lb_cache, total: u64, piece: u32, options: lb_storage_options) -> lb_status {
     let mut film = 0;
