@@ -101,7 +101,8 @@ func (s *Storage) Close() error {
 }
 
 // Remove removes the film from the cache: its pieces are evicted, its reads end with [ErrRemoved], and
-// all handles to it fail with [ErrUnknownStorage]. They are still to be closed. What is pinned stays.
+// what writes, reads or evicts pieces of it fails with [ErrUnknownStorage]. Its handles are still to be
+// closed. What is pinned stays.
 func (s *Storage) Remove() error {
 	return call(func() C.lb_status { return C.lb_storage_remove(s.handle) })
 }
@@ -129,7 +130,7 @@ func (s *Storage) Append(segmentLen uint32) (piece uint32, err error) {
 }
 
 // DropBefore lets the segments before that one fall out of a live film: they are evicted, and gone for
-// good.
+// good. Reads that wait for them end with [ErrPieceOutOfRange].
 func (s *Storage) DropBefore(piece uint32) error {
 	return call(func() C.lb_status { return C.lb_storage_drop_before(s.handle, C.uint32_t(piece)) })
 }

@@ -23,8 +23,12 @@
  *
  * CALLBACKS come on any thread, several at once, while the library holds no lock. The thread goes
  * on with what it was at when they return, publishing or evicting: be brief. They may call any
- * function here with a timeout of 0 or without one, and must not throw. What a callback is given
- * other than pins is good until it returns.
+ * function here with a timeout of 0 or without one, and must not throw. A callback whose calls bring
+ * about what it is told of is called within itself. What a callback is given other than pins is good
+ * until it returns.
+ *
+ * THREADS of the library's own there are none but a timer for each cache, while reads wait that have a
+ * timeout. In a child of fork it is missing, and locks may be held for ever: only exec is safe there.
  */
 #ifndef LOOKBEHIND_H
 #define LOOKBEHIND_H
@@ -234,8 +238,8 @@ typedef struct lb_cache_statistics {
 /// Makes a cache. `options` may be null.
 ///
 /// The context of the options is taken over by the call: whatever comes of it, `drop_context`
-/// is called once, before it returns if it fails, or else when the cache has gone, some time after
-/// the last handle.
+/// is called once, before it returns if it fails or `evicted` is null, or else when the cache has
+/// gone, some time after the last handle.
 ///
 /// LB_BUDGET_TOO_SMALL below 16 KiB, LB_BUDGET_TOO_LARGE above 512 GiB.
 lb_status lb_cache_new(const struct lb_cache_options *options, lb_cache *cache);
@@ -354,7 +358,7 @@ typedef struct lb_range {
 
 /// Adds a film of `total_len` bytes in pieces of `piece_len`, the last of which may be shorter.
 /// `options` may be null; their context is taken over as by lb_cache_new, and dropped when the
-/// film has gone.
+/// film has gone, or at once if `verify` is null.
 ///
 /// LB_ZERO_LENGTH, LB_ZERO_PIECE_LENGTH, LB_TOO_MANY_PIECES above 2^24, LB_PIECE_TOO_LARGE for
 /// pieces of more than half the budget, LB_BUDGET_TOO_SMALL or LB_BUDGET_EXHAUSTED without room
@@ -375,8 +379,10 @@ lb_status lb_storage_add_live(lb_cache cache,
 /// LB_NOT_SEGMENTED for another film.
 lb_status lb_storage_append(lb_storage storage, uint32_t len, uint32_t *piece);
 
-/// Lets the segments before `piece` fall out of a live film: they are evicted, and gone for good.
-lb_status lb_storage_drop_before(lb_storage storage, uint32_t piece);
+/// Lets the segments before `piece` fall out of a live film: they are evicted, and gone for good. Reads
+/// that wait for them end with LB_PIECE_OUT_OF_RANGE.
+lb_status lb_storage_drop_before(lb_storage storage,
+                                 uint32_t piece);
 
 /// Says that a live film is complete: players at its end find LB_END there.
 lb_status lb_storage_end(lb_storage storage);
@@ -393,8 +399,9 @@ lb_status lb_storage_cache(lb_storage storage, lb_cache *cache);
 /// Closes a handle on a storage.
 lb_status lb_storage_close(lb_storage storage);
 
-/// Removes the film from the cache: its pieces are evicted, its reads end with LB_REMOVED, and all
-/// handles to it fail with LB_UNKNOWN_STORAGE. They are still to be closed. What is pinned stays.
+/// Removes the film from the cache: its pieces are evicted, its reads end with LB_REMOVED, and what
+/// writes, reads or evicts pieces of it fails with LB_UNKNOWN_STORAGE. Its handles are still to be
+/// closed. What is pinned stays.
 lb_status lb_storage_remove(lb_storage storage);
 
 /// What the storage is.
@@ -519,9 +526,9 @@ typedef uint64_t lb_read;
 
 /// Reads a piece from `offset` on, waiting for it if it is not there: the piece becomes wanted. The
 /// callback is told, once, how it went: before this returns if the piece is there, and otherwise
-/// on the thread that ends the wait, which is one that publishes, cancels, removes or aborts, closes
-/// the last handle, or the timer's (LB_TIMED_OUT). A callback that starts the next read may
-/// therefore find itself called within itself.
+/// on the thread that ends the wait, which is one that publishes, cancels, fails the fetch, drops
+/// segments, removes or aborts, closes the last handle, or the timer's (LB_TIMED_OUT). A callback that
+/// starts the next read may therefore find itself called within itself.
 ///
 /// LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned, and the callback
 /// is not called then. All else the callback is told. `read`, unless null, is for lb_read_cancel; it
@@ -543,7 +550,7 @@ lb_status lb_read_start(lb_storage storage,
 
 /// How a read of lb_read_start went: LB_PENDING if it still waits after `timeout_ms`. Any other
 /// status is its outcome, with which the handle ends: a pin if LB_OK. LB_INVALID_ARGUMENT for a read
-/// that has a callback.
+/// that has a callback. Who does not ask must call lb_read_cancel: until then the piece is kept.
 lb_status lb_read_poll(lb_read read,
                        int64_t timeout_ms,
                        const uint8_t **data,
@@ -551,11 +558,11 @@ lb_status lb_read_poll(lb_read read,
 
 /// Ends a read. If it has a callback, that was called with LB_CANCELLED when this returns LB_OK;
 /// who polls it meanwhile gets LB_CANCELLED. LB_INVALID_HANDLE if the read had ended before: its
-/// callback was called with what it ended with, or is being called by another thread.
+/// callback was called with what it ended with, or another thread is calling it, or about to.
 lb_status lb_read_cancel(lb_read read);
 
 /// Reads a piece from `offset` on, and waits for it on this thread: a pin. LB_TIMED_OUT,
-/// LB_REMOVED, LB_ABORTED, LB_FETCH_FAILED if it does not come.
+/// LB_REMOVED or LB_UNKNOWN_STORAGE, LB_ABORTED, LB_FETCH_FAILED if it does not come.
 lb_status lb_read_wait(lb_storage storage,
                        uint32_t piece,
                        uint32_t offset,

@@ -31,7 +31,8 @@ pub(crate) static CACHES: Table<Shared> = Table::new(Kind::Cache);
 
 static GLOBAL: ArcSwapOption<Shared> = ArcSwapOption::const_empty();
 
-/// The cache behind a handle: for a Rust program that got the handle from C or C++ code.
+/// The cache behind a handle: for a Rust program that got the handle from C or C++ code. It is no
+/// handle itself: a cache that was made by `lb_cache_new` is aborted with the last of those.
 #[must_use]
 pub fn cache(handle: lb_cache) -> Option<Cache> {
     CACHES.get(handle).ok().map(|shared| shared.cache.clone())
@@ -149,8 +150,8 @@ pub struct lb_cache_statistics {
 /// Makes a cache. `options` may be null.
 ///
 /// The context of the options is taken over by the call: whatever comes of it, `drop_context`
-/// is called once, before it returns if it fails, or else when the cache has gone, some time after
-/// the last handle.
+/// is called once, before it returns if it fails or `evicted` is null, or else when the cache has
+/// gone, some time after the last handle.
 ///
 /// LB_BUDGET_TOO_SMALL below 16 KiB, LB_BUDGET_TOO_LARGE above 512 GiB.
 #[unsafe(no_mangle)]

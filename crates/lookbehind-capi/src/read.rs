@@ -243,9 +243,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Reads a piece from `offset` on, waiting for it if it is not there: the piece becomes wanted. The
 /// callback is told, once, how it went: before this returns if the piece is there, and otherwise
-/// on the thread that ends the wait, which is one that publishes, cancels, removes or aborts, closes
-/// the last handle, or the timer's (LB_TIMED_OUT). A callback that starts the next read may
-/// therefore find itself called within itself.
+/// on the thread that ends the wait, which is one that publishes, cancels, fails the fetch, drops
+/// segments, removes or aborts, closes the last handle, or the timer's (LB_TIMED_OUT). A callback that
+/// starts the next read may therefore find itself called within itself.
 ///
 /// LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned, and the callback
 /// is not called then. All else the callback is told. `read`, unless null, is for lb_read_cancel; it
@@ -297,7 +297,7 @@ pub unsafe extern "C" fn lb_read_start(
 
 /// How a read of lb_read_start went: LB_PENDING if it still waits after `timeout_ms`. Any other
 /// status is its outcome, with which the handle ends: a pin if LB_OK. LB_INVALID_ARGUMENT for a read
-/// that has a callback.
+/// that has a callback. Who does not ask must call lb_read_cancel: until then the piece is kept.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_read_poll(
     read: lb_read,
@@ -325,14 +325,14 @@ pub(crate) fn is_kept(read: lb_read) -> bool {
 
 /// Ends a read. If it has a callback, that was called with LB_CANCELLED when this returns LB_OK;
 /// who polls it meanwhile gets LB_CANCELLED. LB_INVALID_HANDLE if the read had ended before: its
-/// callback was called with what it ended with, or is being called by another thread.
+/// callback was called with what it ended with, or another thread is calling it, or about to.
 #[unsafe(no_mangle)]
 pub extern "C" fn lb_read_cancel(read: lb_read) -> lb_status {
     guard(|| READS.get(read)?.cancel())
 }
 
 /// Reads a piece from `offset` on, and waits for it on this thread: a pin. LB_TIMED_OUT,
-/// LB_REMOVED, LB_ABORTED, LB_FETCH_FAILED if it does not come.
+/// LB_REMOVED or LB_UNKNOWN_STORAGE, LB_ABORTED, LB_FETCH_FAILED if it does not come.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_read_wait(
     storage: lb_storage,

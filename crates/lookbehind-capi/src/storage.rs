@@ -116,7 +116,7 @@ pub struct lb_storage_statistics {
 
 /// Adds a film of `total_len` bytes in pieces of `piece_len`, the last of which may be shorter.
 /// `options` may be null; their context is taken over as by lb_cache_new, and dropped when the
-/// film has gone.
+/// film has gone, or at once if `verify` is null.
 ///
 /// LB_ZERO_LENGTH, LB_ZERO_PIECE_LENGTH, LB_TOO_MANY_PIECES above 2^24, LB_PIECE_TOO_LARGE for
 /// pieces of more than half the budget, LB_BUDGET_TOO_SMALL or LB_BUDGET_EXHAUSTED without room
@@ -224,7 +224,8 @@ pub unsafe extern "C" fn lb_storage_append(
     })
 }
 
-/// Lets the segments before `piece` fall out of a live film: they are evicted, and gone for good.
+/// Lets the segments before `piece` fall out of a live film: they are evicted, and gone for good. Reads
+/// that wait for them end with LB_PIECE_OUT_OF_RANGE.
 #[unsafe(no_mangle)]
 pub extern "C" fn lb_storage_drop_before(storage: lb_storage, piece: u32) -> lb_status {
     guard(|| Ok(FILMS.get(storage)?.storage.drop_segments_before(piece)?))
@@ -285,8 +286,9 @@ pub extern "C" fn lb_storage_close(storage: lb_storage) -> lb_status {
     guard(|| FILMS.remove(storage).map(drop))
 }
 
-/// Removes the film from the cache: its pieces are evicted, its reads end with LB_REMOVED, and all
-/// handles to it fail with LB_UNKNOWN_STORAGE. They are still to be closed. What is pinned stays.
+/// Removes the film from the cache: its pieces are evicted, its reads end with LB_REMOVED, and what
+/// writes, reads or evicts pieces of it fails with LB_UNKNOWN_STORAGE. Its handles are still to be
+/// closed. What is pinned stays.
 #[unsafe(no_mangle)]
 pub extern "C" fn lb_storage_remove(storage: lb_storage) -> lb_status {
     guard(|| Ok(FILMS.get(storage)?.storage.remove()?))

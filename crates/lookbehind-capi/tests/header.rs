@@ -41,8 +41,12 @@ const HEAD: &str = r#"/*
  *
  * CALLBACKS come on any thread, several at once, while the library holds no lock. The thread goes
  * on with what it was at when they return, publishing or evicting: be brief. They may call any
- * function here with a timeout of 0 or without one, and must not throw. What a callback is given
- * other than pins is good until it returns.
+ * function here with a timeout of 0 or without one, and must not throw. A callback whose calls bring
+ * about what it is told of is called within itself. What a callback is given other than pins is good
+ * until it returns.
+ *
+ * THREADS of the library's own there are none but a timer for each cache, while reads wait that have a
+ * timeout. In a child of fork it is missing, and locks may be held for ever: only exec is safe there.
  */
 #ifndef LOOKBEHIND_H
 #define LOOKBEHIND_H

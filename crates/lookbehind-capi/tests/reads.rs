@@ -6,7 +6,7 @@ mod common;
 use std::ffi::c_void;
 use std::future::Future;
 use std::pin::pin;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Wake, Waker};
@@ -51,6 +51,21 @@ fn a_read_ends_by_its_deadline_without_anyone_s_help() {
     let waited = pinned(|data, len| unsafe { lb_read_wait(film, 0, 0, 1, data, len) });
     assert_eq!(waited, Err(LB_TIMED_OUT));
     assert_eq!(waits(film), 0);
+}
+
+#[test]
+fn a_read_ends_with_its_segment() {
+    let cache = cache();
+    // SAFETY: null is fine, and the pointers are good.
+    let film = unsafe {
+        let film = got(|out| lb_storage_add_live(cache, null(), out));
+        ok(lb_storage_append(film, PIECE, null_mut()));
+        film
+    };
+    let told = Told::default();
+    read_async(film, 0, -1, &told);
+    ok(lb_storage_drop_before(film, 1));
+    assert_eq!((told.times(), told.status()), (1, Some(LB_PIECE_OUT_OF_RANGE)));
 }
 
 #[test]
