@@ -11,6 +11,8 @@
 //! 4. [`origin`] fetches the pieces that the storage wants.
 //! 5. [`body`] carries them out, [`multipart`] wraps several ranges.
 //!
+//! [`program`] is the frame of a program around all that: log, signals, exit code.
+//!
 //! Beside the films there are [`page`], [`api`] and [`metrics`], and [`record`] writes down who
 //! watches; beside the server, [`simulate`] and [`generate`], with what happens in
 //! `lookbehind_simulator`.
@@ -34,6 +36,7 @@ pub mod multipart;
 pub mod origin;
 pub mod page;
 pub mod probe;
+pub mod program;
 pub mod range;
 pub mod record;
 pub mod serve;
