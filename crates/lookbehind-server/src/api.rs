@@ -24,7 +24,7 @@ pub async fn storages(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-/// A film. `storage` is null until its file can be read (again).
+/// A film. `storage` is null until its file can be read (again). Films of one torrent share theirs.
 #[derive(Serialize)]
 struct FilmView<'a> {
     index: usize,
@@ -36,6 +36,8 @@ struct FilmView<'a> {
 #[derive(Serialize)]
 struct StorageView {
     layout: LayoutView,
+    /// Where in the storage the film is: its first byte, and one past its last.
+    film: [u64; 2],
     version: u64,
     /// Runs of pieces present: first, and one past the last.
     runs: Vec<[u32; 2]>,
@@ -95,6 +97,7 @@ impl StorageView {
                 piece_len: layout.piece_len(0).unwrap_or_default(),
                 pieces: layout.pieces().end,
             },
+            film: pair(edition.within_storage(&(0..edition.len))),
             version,
             runs,
             runs_cut,

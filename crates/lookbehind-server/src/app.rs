@@ -13,8 +13,9 @@ use http::{HeaderValue, StatusCode, header};
 use lookbehind::{Cache, Extent};
 
 use crate::body::Pins;
-use crate::cli::ServeArgs;
-use crate::film::{Film, Shared};
+use crate::cli::{ServeArgs, ServerArgs};
+use crate::editions::Shared;
+use crate::film::Film;
 use crate::host::Hosts;
 use crate::origin::Origin;
 use crate::record::Recorder;
@@ -37,8 +38,8 @@ pub struct App {
     pub viewers: Viewers,
     /// What responses may pin.
     pub pins: Arc<Pins>,
-    /// Where the pieces come from.
-    pub origin: Arc<Origin>,
+    /// Where the pieces come from, unless somebody else brings them.
+    pub origin: Option<Arc<Origin>>,
     /// How far to fetch ahead.
     pub ahead: Extent,
     /// How much to keep behind.
@@ -51,36 +52,46 @@ pub struct App {
     pub connections: AtomicU64,
     /// Who writes down what viewers do, if anybody.
     pub recorder: Option<Arc<Recorder>>,
+    /// Records further figures, by the macros of `metrics`, at each look at `/metrics`.
+    pub figures: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl App {
-    /// Checks the options, makes the cache and opens the films.
+    /// Checks the options, makes the cache and opens the films of files.
     pub async fn new(args: &ServeArgs) -> Result<App, StartError> {
         let piece_len = piece_len(args)?;
+        let server = &args.server;
         let cache = Cache::builder()
-            .budget(args.budget)
+            .budget(server.budget)
             .build()
             .map_err(|error| StartError::new(format!("no cache of this budget: {error}")))?;
         let (delay, rate) = (args.origin_delay, args.origin_rate);
-        let origin = Arc::new(Origin::new(delay, rate, args.budget, piece_len));
+        let origin = Arc::new(Origin::new(delay, rate, server.budget, piece_len));
         let shared = Shared {
             cache: cache.clone(),
             origin: Arc::clone(&origin),
             piece_len,
-            bitrate: args.bitrate,
+            bitrate: server.bitrate,
         };
+        let films = films(args, &shared).await?;
+        Ok(App { origin: Some(origin), ..App::given(server, cache, films)? })
+    }
+
+    /// Serves films of this cache, whose pieces somebody else brings.
+    pub fn given(args: &ServerArgs, cache: Cache, films: Vec<Film>) -> Result<App, StartError> {
         Ok(App {
             cache,
-            films: films(args, &shared).await?,
+            films,
             viewers: Viewers::default(),
             pins: Pins::new(args.budget / 4),
-            origin,
+            origin: None,
             ahead: args.ahead,
             behind: args.behind,
             hosts: Hosts::new(&args.allow_hosts),
             send_timeout: args.send_timeout,
             connections: AtomicU64::new(0),
             recorder: recorder(args)?,
+            figures: None,
         })
     }
 
@@ -117,8 +128,8 @@ fn piece_len(args: &ServeArgs) -> Result<u32, StartError> {
     if size == 0 {
         return Err(StartError::new("--piece-size must not be 0"));
     }
-    if size > args.budget / 2 {
-        let budget = args.budget;
+    let budget = args.server.budget;
+    if size > budget / 2 {
         return Err(StartError::new(format!(
             "--piece-size of {size} bytes is more than half the --budget of {budget} bytes"
         )));
@@ -126,7 +137,7 @@ fn piece_len(args: &ServeArgs) -> Result<u32, StartError> {
     u32::try_from(size).map_err(|_| StartError::new("--piece-size must be below 4 GiB"))
 }
 
-fn recorder(args: &ServeArgs) -> Result<Option<Arc<Recorder>>, StartError> {
+fn recorder(args: &ServerArgs) -> Result<Option<Arc<Recorder>>, StartError> {
     let Some(path) = &args.record else { return Ok(None) };
     let recorder = Recorder::create(path);
     let failed = |error| StartError::new(format!("--record {}: {error}", path.display()));

@@ -156,7 +156,8 @@ pub struct FilmBody {
 }
 
 impl FilmBody {
-    /// A body of these stretches, read with this player on behalf of the viewer in this seat.
+    /// A body of these stretches of the film, read with this player, which stands at the first of
+    /// them, on behalf of the viewer in this seat.
     pub fn new(
         edition: Arc<Edition>,
         player: Player,
@@ -182,8 +183,10 @@ impl FilmBody {
         FilmBody { tape, ..self }
     }
 
-    /// The next bytes of the film from `range.start`; none past its end, never none at all.
-    fn poll_film(&mut self, range: Range<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    /// The next bytes of the film from the start of the range; none past its end, never none at all.
+    fn poll_film(&mut self, range: &Range<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        // The player and the layout count in bytes of the storage.
+        let range = self.edition.within_storage(range);
         if self.player.position() != range.start || self.end != range.end {
             self.end = range.end;
             self.player.seek_to(range.start);
@@ -236,7 +239,7 @@ impl Stream for FilmBody {
                 }
                 Some(Stretch::Film(range)) => {
                     let range = range.clone();
-                    let result = ready!(this.poll_film(range.clone(), cx));
+                    let result = ready!(this.poll_film(&range, cx));
                     match &result {
                         Ok(bytes) => {
                             let rest = range.start + bytes.len() as u64..range.end;

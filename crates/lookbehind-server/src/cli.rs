@@ -19,7 +19,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const STOPPING: &str = "SIGINT and SIGTERM end the program: no new connections, transfers may go on \
+/// How programs that serve films end.
+pub const STOPPING: &str = "SIGINT and SIGTERM end the program: no new connections, transfers may go on \
      for 5 s, exit code 0. A second signal ends it at once, with 130 or 143.";
 
 /// What the program can do.
@@ -41,6 +42,26 @@ pub struct ServeArgs {
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
+    /// What does not depend on where the films come from.
+    #[command(flatten)]
+    pub server: ServerArgs,
+
+    /// Length of a piece; at most half the budget
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1MiB")]
+    pub piece_size: u64,
+
+    /// Makes the origin answer late, to try the cache against
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    pub origin_delay: Duration,
+
+    /// Makes the origin slow: all fetches together at this rate (20Mbit, 2MB)
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub origin_rate: Option<u64>,
+}
+
+/// The options of every program that serves films.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -56,10 +77,6 @@ pub struct ServeArgs {
     /// All the memory that the cache may use
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
     pub budget: u64,
-
-    /// Length of a piece; at most half the budget
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "1MiB")]
-    pub piece_size: u64,
 
     /// How far to fetch ahead of a player: a time (60s) or a size (64MiB)
     #[arg(long, value_name = "SPAN", value_parser = span, default_value = "60s")]
@@ -81,14 +98,6 @@ pub struct ServeArgs {
     /// Writes what viewers do to this new file, as a trace for `lookbehind simulate`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-
-    /// Makes the origin answer late, to try the cache against
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
-    pub origin_delay: Duration,
-
-    /// Makes the origin slow: all fetches together at this rate (20Mbit, 2MB)
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    pub origin_rate: Option<u64>,
 }
 
 /// A size in bytes: `65536`, `256MiB`, `1.5GB`.

@@ -6,8 +6,9 @@
 //!    [`stall`] gives up on a client that takes nothing.
 //! 2. [`host`] turns away what a rebound name brings, [`media`] answers for a film:
 //!    [`conditions`] and [`range`] say what of it is asked for, [`viewer`] on whose behalf.
-//! 3. [`film`] knows the state of the file ([`source`]) and the storage that caches just that
-//!    state; [`probe`] guesses how fast it plays.
+//! 3. [`film`] knows the storage that has its pieces; if they come from a file ([`source`]),
+//!    [`editions`] sees to it that they are those of the file as it is, and [`probe`] guesses how
+//!    fast it plays.
 //! 4. [`origin`] fetches the pieces that the storage wants.
 //! 5. [`body`] carries them out, [`multipart`] wraps several ranges.
 //!
@@ -17,8 +18,8 @@
 //! watches; beside the server, [`simulate`] and [`generate`], with what happens in
 //! `lookbehind_simulator`.
 //!
-//! The crate is a library only so that its tests can start a server in their own process; the
-//! interface to rely on is the program's.
+//! The crate is a library so that its tests can start a server in their own process, and that
+//! `lookbehind-torrent` can serve films in the same way; the interface to rely on is the programs'.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod app;
 pub mod body;
 pub mod cli;
 pub mod conditions;
+pub mod editions;
 pub mod film;
 pub mod generate;
 pub mod host;

@@ -129,7 +129,7 @@ fn body(
         .ahead(Extent::Bytes(edition.bytes_in(app.ahead)))
         .behind(Extent::Bytes(edition.bytes_in(app.behind)))
         .bitrate(edition.bitrate)
-        .position(first.start)
+        .position(edition.within_storage(&first).start)
         .linger(LINGER)
         .viewer(seat.viewer());
     let player = edition.storage.player(config)?;

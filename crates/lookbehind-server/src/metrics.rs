@@ -24,13 +24,16 @@ fn render(app: &App) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
-        describe();
+        describe(app);
         record(app);
+        if let Some(further) = &app.figures {
+            further();
+        }
     });
     handle.render()
 }
 
-fn describe() {
+fn describe(app: &App) {
     let bytes = |name: &'static str, text: &'static str| describe_gauge!(name, Unit::Bytes, text);
     bytes("lookbehind_budget_bytes", "What the cache may use");
     bytes("lookbehind_effective_budget_bytes", "What it may use while a lower budget is reached");
@@ -38,12 +41,6 @@ fn describe() {
     bytes("lookbehind_resident_bytes_peak", "The most that it used at any time");
     bytes("lookbehind_pinned_bytes", "Bytes under at least one handle");
     bytes("lookbehind_response_pinned_bytes", "Bytes that responses were given leave to pin");
-    describe_counter!("lookbehind_origin_fetches_total", "Pieces asked of the origin");
-    describe_counter!("lookbehind_origin_bytes_total", Unit::Bytes, "Bytes read from the origin");
-    describe_counter!("lookbehind_origin_cancelled_total", "Fetches that nobody wanted any more");
-    describe_counter!("lookbehind_origin_dropped_total", "Fetches that memory was too short for");
-    describe_counter!("lookbehind_origin_failures_total", "Fetches that failed");
-    describe_counter!("lookbehind_refetches_total", "Pieces fetched again after eviction");
     describe_counter!("lookbehind_piece_hits_total", "Reads that found their piece");
     describe_counter!("lookbehind_piece_misses_total", "Reads that did not");
     describe_counter!("lookbehind_evictions_total", "Pieces unpublished to make room");
@@ -51,6 +48,15 @@ fn describe() {
     describe_gauge!("lookbehind_storages", "Storages in the cache");
     describe_gauge!("lookbehind_snapshots", "Snapshots alive");
     describe_gauge!("lookbehind_connections", "Connections open");
+    if app.origin.is_none() {
+        return;
+    }
+    describe_counter!("lookbehind_origin_fetches_total", "Pieces asked of the origin");
+    describe_counter!("lookbehind_origin_bytes_total", Unit::Bytes, "Bytes read from the origin");
+    describe_counter!("lookbehind_origin_cancelled_total", "Fetches that nobody wanted any more");
+    describe_counter!("lookbehind_origin_dropped_total", "Fetches that memory was too short for");
+    describe_counter!("lookbehind_origin_failures_total", "Fetches that failed");
+    describe_counter!("lookbehind_refetches_total", "Pieces fetched again after eviction");
 }
 
 fn record(app: &App) {
@@ -81,7 +87,7 @@ fn record(app: &App) {
     count("lookbehind_piece_misses_total", stats.misses);
     count("lookbehind_evictions_total", stats.evictions);
     count("lookbehind_published_total", stats.published);
-    let origin = &app.origin.counters;
+    let Some(origin) = app.origin.as_ref().map(|origin| &origin.counters) else { return };
     let counted = |name: &'static str, value: &AtomicU64| count(name, value.load(Relaxed));
     counted("lookbehind_origin_fetches_total", &origin.fetches);
     counted("lookbehind_origin_bytes_total", &origin.bytes);

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::film::{Edition, Threads};
+use crate::editions::{FileState, Threads};
 use crate::source::Opened;
 
 /// Bytes read at a time. The piece is assembled in the cache's own memory, so that this is all
@@ -120,9 +120,9 @@ impl Pace {
     }
 }
 
-/// Fetches what the edition's storage wants until the storage is removed or the cache aborted.
-pub async fn run(edition: Arc<Edition>, origin: Arc<Origin>) {
-    let mut wanted = edition.storage.wanted();
+/// Fetches what the storage of the file's state wants until the storage is removed or the cache aborted.
+pub async fn run(state: Arc<FileState>, origin: Arc<Origin>) {
+    let mut wanted = state.edition.storage.wanted();
     let places = Arc::new(Semaphore::new(origin.parallel));
     let mut fetches = JoinSet::new();
     loop {
@@ -135,28 +135,29 @@ pub async fn run(edition: Arc<Edition>, origin: Arc<Origin>) {
         };
         while let Some(ended) = fetches.try_join_next() {
             if let Err(error) = ended {
-                tracing::error!(film = edition.name, %error, "a fetch broke");
+                tracing::error!(film = state.edition.name, %error, "a fetch broke");
             }
         }
-        let (edition, origin) = (Arc::clone(&edition), Arc::clone(&origin));
+        let (state, origin) = (Arc::clone(&state), Arc::clone(&origin));
         fetches.spawn(async move {
-            one(&edition, &origin, fetch).await;
+            one(&state, &origin, fetch).await;
             drop(place);
         });
     }
     // Dropping the set aborts what is left.
 }
 
-async fn one(edition: &Edition, origin: &Origin, fetch: Fetch) {
+async fn one(state: &FileState, origin: &Origin, fetch: Fetch) {
+    let edition = &state.edition;
     let piece = fetch.piece();
     let counters = &origin.counters;
     counters.fetches.fetch_add(1, Relaxed);
-    if edition.was_fetched(piece) {
+    if state.was_fetched(piece) {
         counters.refetches.fetch_add(1, Relaxed);
     }
     let outcome = tokio::select! {
         biased;
-        outcome = deliver(edition, origin, &fetch) => Some(outcome),
+        outcome = deliver(state, origin, &fetch) => Some(outcome),
         () = fetch.cancelled() => None,
     };
     // Until the claim is dropped nobody else writes this piece; so what is unfinished is ours.
@@ -164,7 +165,7 @@ async fn one(edition: &Edition, origin: &Origin, fetch: Fetch) {
         let _ = edition.storage.abandon(piece);
     }
     match outcome {
-        Some(Ok(())) => edition.note_fetched(piece),
+        Some(Ok(())) => state.note_fetched(piece),
         None => {
             counters.cancelled.fetch_add(1, Relaxed);
         }
@@ -193,19 +194,19 @@ async fn one(edition: &Edition, origin: &Origin, fetch: Fetch) {
 }
 
 /// Reads the piece block by block into the cache, and publishes it if the file stayed the same.
-async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<(), Failure> {
+async fn deliver(state: &FileState, origin: &Origin, fetch: &Fetch) -> Result<(), Failure> {
     if !origin.delay.is_zero() {
         tokio::time::sleep(origin.delay).await;
     }
     let (piece, start, len) = (fetch.piece(), fetch.byte_range().start, fetch.len());
-    let source = Arc::clone(edition.source());
-    let threads = edition.threads();
+    let source = Arc::clone(state.source());
+    let (threads, storage) = (state.threads(), &state.edition.storage);
     let opened = threads.run(move || {
         let opened = source.open()?;
         Ok((opened.stamp()?, opened))
     });
     let (stamp, mut opened) = opened.await.map_err(vanished)?;
-    if stamp != *edition.stamp() {
+    if stamp != *state.stamp() {
         return Err(Failure::Changed);
     }
     let mut block = Vec::new();
@@ -220,7 +221,7 @@ async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<()
             pace.take(size).await;
         }
         let deadline = Some(MEMORY_DEADLINE);
-        let progress = edition.storage.write_async(piece, offset, &block, deadline).await?;
+        let progress = storage.write_async(piece, offset, &block, deadline).await?;
         offset += size as u32; // at most BLOCK
         match progress {
             Progress::Partial { written } if offset < len && written >= u64::from(offset) => {}
@@ -231,10 +232,10 @@ async fn deliver(edition: &Edition, origin: &Origin, fetch: &Fetch) -> Result<()
         }
     }
     let stamp = threads.run(move || opened.stamp()).await.map_err(vanished)?;
-    if stamp != *edition.stamp() {
+    if stamp != *state.stamp() {
         return Err(Failure::Changed);
     }
-    Ok(edition.storage.commit_async(piece, Some(MEMORY_DEADLINE)).await?)
+    Ok(storage.commit_async(piece, Some(MEMORY_DEADLINE)).await?)
 }
 
 async fn read(

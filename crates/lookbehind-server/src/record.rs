@@ -84,7 +84,7 @@ impl Tape {
         Tape { recorder, ahead, place: None }
     }
 
-    /// The viewer takes bytes of this range from its start on.
+    /// The viewer takes bytes of this range of the storage from its start on.
     pub fn read(&mut self, edition: &Edition, viewer: u64, range: &Range<u64>) {
         let ahead = self.ahead.min(range.end.saturating_sub(range.start));
         let reach = range.start..range.start.saturating_add(ahead.max(1));

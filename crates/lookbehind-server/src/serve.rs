@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::app::App;
-use crate::cli::ServeArgs;
+use crate::cli::{ServeArgs, ServerArgs};
 use crate::stall::Impatient;
 
 /// How long transfers may go on after the signal to stop.
@@ -88,6 +88,33 @@ impl Default for Peer {
     }
 }
 
+/// A socket that connections come to, who wait until there is a server.
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Begins to listen where the options say, if they allow it.
+pub async fn listen(args: &ServerArgs) -> Result<Listening, StartError> {
+    may_listen(args)?;
+    let listen = args.listen;
+    let cannot = |error: io::Error| StartError::new(format!("cannot listen on {listen}: {error}"));
+    let listener = TcpListener::bind(listen).await.map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok(Listening { listener, address })
+}
+
+fn may_listen(args: &ServerArgs) -> Result<(), StartError> {
+    let listen = args.listen;
+    if listen.ip().to_canonical().is_loopback() || args.insecure {
+        return Ok(());
+    }
+    Err(StartError::new(format!(
+        "--listen {listen} lets other machines connect and there is no access control yet; \
+         --insecure allows it"
+    )))
+}
+
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
@@ -96,21 +123,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Checks the options, opens the films and begins to listen.
+    /// Checks the options, opens the films of files and begins to listen.
     pub async fn bind(args: ServeArgs) -> Result<Server, StartError> {
-        let listen = args.listen;
-        if !listen.ip().to_canonical().is_loopback() && !args.insecure {
-            return Err(StartError::new(format!(
-                "--listen {listen} lets other machines connect and there is no access control \
-                 yet; --insecure allows it"
-            )));
-        }
-        let app = Arc::new(App::new(&args).await?);
-        let cannot =
-            |error: io::Error| StartError::new(format!("cannot listen on {listen}: {error}"));
-        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        Ok(Server { app, listener, address })
+        may_listen(&args.server)?;
+        let app = App::new(&args).await?;
+        Ok(Server::new(app, listen(&args.server).await?))
+    }
+
+    /// Serves with what [`listen`] gave.
+    pub fn new(app: App, Listening { listener, address }: Listening) -> Server {
+        Server { app: Arc::new(app), listener, address }
     }
 
     /// The address it listens on.

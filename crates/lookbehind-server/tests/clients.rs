@@ -89,7 +89,7 @@ impl Inside {
         }
         let stats = self.app.cache.stats();
         assert!(stats.resident_peak <= BUDGET, "{} bytes", stats.resident_peak);
-        let count = &self.app.origin.counters;
+        let count = &self.app.origin.as_ref().expect("it serves a file").counters;
         assert_eq!(count.failed.load(Relaxed), 0, "no fetch failed");
         let ended = stats.published + count.cancelled.load(Relaxed) + count.dropped.load(Relaxed);
         assert_eq!(ended, count.fetches.load(Relaxed), "each fetch has ended");

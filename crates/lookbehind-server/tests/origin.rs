@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::{DEADLINE, bytes, fill};
 use lookbehind::{Cache, Error, Held, PlayerConfig, Wait};
-use lookbehind_server::film::{Edition, Film, Shared, Unavailable};
+use lookbehind_server::editions::Shared;
+use lookbehind_server::film::{Edition, Film, Unavailable};
 use lookbehind_server::origin::Origin;
 use lookbehind_server::serve::runtime;
 use lookbehind_server::source::{Remote, Source, Stamp};
