@@ -291,6 +291,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     job->v2 = v2;
     job->handler = std::move(handler);
     if (of && of->storage != 0 && !hidden && !incomplete && !aborted_) {
+        if (written) of->fill_pads(piece);
         job->size = int(of->piece_size(piece));
         if (!v2.empty()) {
             job->size2 = of->files.piece_size2(piece);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -100,6 +101,25 @@ struct film : std::enable_shared_from_this<film> {
     std::uint32_t piece_size(lt::piece_index_t const piece) const
     {
         return std::uint32_t(files.piece_size(piece));
+    }
+
+    // Blocks that lie in pad files libtorrent neither requests nor writes. They are zero.
+    void fill_pads(lt::piece_index_t const piece) const
+    {
+        static std::array<std::uint8_t, std::size_t(lt::default_block_size)> const zeros{};
+        auto end = std::int64_t(0); // within the piece, of what was looked at
+        for (auto const& part : files.map_block(piece, 0, int(piece_size(piece)))) {
+            auto const start = end;
+            end += part.size;
+            if (!files.pad_file_at(part.file_index)) continue;
+            // The block in which it begins has come with the file before it.
+            auto const block = std::int64_t(lt::default_block_size);
+            for (auto at = (start + block - 1) / block * block; at < end; at += block) {
+                auto const length = std::size_t(std::min(end - at, block));
+                lb_write(storage, std::uint32_t(int(piece)), std::uint32_t(at), zeros.data(),
+                    length, nullptr, nullptr);
+            }
+        }
     }
 
     bool wants(lt::piece_index_t const piece) const
