@@ -244,7 +244,9 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
             nullptr);
     }
     if (status == LB_OK && stream) {
-        of->pieces[number].writes.push_back(std::move(handler));
+        auto& piece = of->pieces[number];
+        piece.writes.push_back(std::move(handler));
+        piece.touched = std::chrono::steady_clock::now();
     } else if (of && status != LB_OK) {
         // Without room the block is given up, and requested again: nothing is kept outside the
         // budget. The error is one that makes nobody suspicious.

@@ -115,6 +115,7 @@ private:
     void calm(film& of);
     void cast_anchor(film& of);
     void look_again(film& of);
+    void begin_anew(film& of);
     std::size_t most_fetches(film const& of) const;
 
     config const config_;

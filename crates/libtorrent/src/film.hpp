@@ -49,6 +49,8 @@ struct withheld {
     // To be withdrawn once it is hashed: libtorrent must hear of the hash first.
     bool doomed = false;
     bool published = false;
+    // When its last block came.
+    std::chrono::steady_clock::time_point touched{};
 
     // In one go, so that libtorrent sees no state between.
     void abort(lt::piece_index_t const piece)
@@ -97,6 +99,8 @@ struct film : std::enable_shared_from_this<film> {
     std::chrono::steady_clock::time_point slow_until{};
     // In mode `stream`, on demand: the piece that is as if always arriving.
     std::optional<lt::piece_index_t> anchor;
+    // When it is next looked for pieces that nobody goes on with.
+    std::chrono::steady_clock::time_point next_look{};
 
     std::uint32_t piece_size(lt::piece_index_t const piece) const
     {

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include <libtorrent/peer_info.hpp>
+
 namespace lookbehind::detail {
 
 namespace {
@@ -19,6 +21,8 @@ constexpr int lull = 100;
 // have libtorrent request each block from whoever may bring it soonest.
 constexpr auto lateness = std::chrono::milliseconds(2000);
 constexpr auto slowness = std::chrono::milliseconds(10000);
+// A piece that is wanted, and of which no block came for so long, may be stuck.
+constexpr auto stuck = std::chrono::seconds(1);
 
 } // namespace
 
@@ -205,6 +209,7 @@ void core::tick()
         any = true;
         look_again(*of);
         if (config_.mode == mode::stream) {
+            begin_anew(*of);
             drive(*of);
             if (!of->fetches.empty()) quiet_ = 0;
         }
@@ -242,6 +247,33 @@ void core::look_again(film& of)
         of.pieces.erase(number);
         if (found == verdict::good) publish(of, piece);
     }
+}
+
+// Who had part in a bad piece is on parole: he is asked for no piece that others have begun, until one
+// that is his alone is found good. In this mode libtorrent hears of no good one, and if those who
+// began a piece are gone it would wait for ever. So it is begun anew for him.
+void core::begin_anew(film& of)
+{
+    auto const now = std::chrono::steady_clock::now();
+    if (now < of.next_look) return;
+    of.next_look = now + stuck;
+    std::vector<lt::piece_index_t> begun;
+    for (auto const& one : of.fetches) {
+        auto const place = of.pieces.find(int(one.piece));
+        if (place == of.pieces.end()) continue;
+        auto const& state = place->second;
+        auto const whole = state.published || state.hashing > 0 || !state.hashes.empty() || state.waiting;
+        if (!whole && now - state.touched >= stuck) begun.push_back(one.piece);
+    }
+    if (begun.empty()) return;
+    std::vector<lt::peer_info> peers;
+    ask(0, [&] { return of.torrent.get_peer_info(peers), 0; });
+    auto const has_no_work = [](lt::peer_info const& peer) {
+        return (peer.flags & lt::peer_info::on_parole) && !(peer.flags & lt::peer_info::remote_choked)
+            && peer.download_queue_length == 0;
+    };
+    if (std::none_of(peers.begin(), peers.end(), has_no_work)) return;
+    for (auto const piece : begun) withdraw(of, piece);
 }
 
 // Assemblies take at most half of the budget, and each takes some more than its piece.
