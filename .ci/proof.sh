@@ -44,6 +44,14 @@ from_go() {
     fi
 }
 
+torrent() {
+    local check="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1'"
+    if want "lookbehind-torrent" "$check" libtorrent-rasterbar-dev pkg-config g++; then
+        cargo clippy --locked -p lookbehind-torrent --all-targets -- -D warnings
+        cargo test --locked -p lookbehind-torrent
+    fi
+}
+
 addresses() { LOOKBEHIND_STRESS_OPS=80000 bash scripts/sanitize.sh address; }
 
 faults_all() {
