@@ -347,10 +347,6 @@ void core::take_fetches(film& of)
         if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
         next.piece = lt::piece_index_t(int(number));
         next.since = std::chrono::steady_clock::now();
-        if (next.piece == of.anchor) {
-            cast_anchor(of);
-            withdraw(of, next.piece);
-        }
         // The next one of a window can wait for those before it; one after a jump cannot.
         bool follows = false;
         if (number > 0) lb_contains(of.storage, number - 1, &follows);
@@ -358,6 +354,11 @@ void core::take_fetches(film& of)
         auto const place = follows ? of.fetches.end()
                                    : of.fetches.begin() + std::ptrdiff_t(first++);
         of.fetches.insert(place, next);
+        // Only now: it must not be cast on the piece that is wanted.
+        if (next.piece == of.anchor) {
+            cast_anchor(of);
+            withdraw(of, next.piece);
+        }
     }
 }
 
