@@ -26,18 +26,26 @@ namespace {
 
 using seconds = std::chrono::duration<double>;
 
-bool by_files(test::leecher& l, test::film const& f) { return f.is_at(l.save_path()); }
-bool by_pieces(test::leecher& l, test::film const& f) { return l.wrong_pieces(f).empty(); }
+bool by_files(test::leecher& l, test::film const& f)
+{
+    return f.is_at(l.save_path());
+}
+bool by_pieces(test::leecher& l, test::film const& f)
+{
+    return l.wrong_pieces(f).empty();
+}
 
 // Plays the whole film, without looking at its bytes: nothing else makes mode `stream` download.
 class playing {
 public:
-    ~playing() {
+    ~playing()
+    {
         lb_player_close(player_);
         lb_storage_close(storage_);
     }
 
-    bool ended(test::leecher const& of) {
+    bool ended(test::leecher const& of)
+    {
         if (storage_ == 0 && !open(of)) return false;
         while (true) {
             std::uint8_t const* data = nullptr;
@@ -51,10 +59,11 @@ public:
     }
 
 private:
-    bool open(test::leecher const& of) {
+    bool open(test::leecher const& of)
+    {
         storage_ = lookbehind::storage(of.handle().torrent_file()->info_hashes());
         if (storage_ == 0) return false;
-        lb_player_options options{};
+        lb_player_options options{ };
         options.ahead_bytes = std::uint64_t(1) << 40; // it is fitted to half the budget
         options.behind_bytes = 1;
         return lb_player_open(storage_, &options, &player_) == LB_OK;
@@ -64,7 +73,8 @@ private:
     lb_player player_ = 0;
 };
 
-disk lookbehind_disk(std::string const& name, lookbehind::mode mode, std::uint64_t budget) {
+disk lookbehind_disk(std::string const& name, lookbehind::mode mode, std::uint64_t budget)
+{
     lookbehind::config config;
     config.budget = std::int64_t(budget);
     config.mode = mode;
@@ -72,20 +82,21 @@ disk lookbehind_disk(std::string const& name, lookbehind::mode mode, std::uint64
     auto const make = [config](auto&... arguments) {
         return lookbehind::disk_io_constructor(config)(arguments...);
     };
-    if (mode == lookbehind::mode::keep) return {name, make, nullptr, by_pieces, true};
+    if (mode == lookbehind::mode::keep) return { name, make, nullptr, by_pieces, true };
     auto const player = std::make_shared<playing>();
     auto const ended = [player](test::leecher const& of) { return player->ended(of); };
-    return {name, make, ended, nullptr, true};
+    return { name, make, ended, nullptr, true };
 }
 
-std::vector<disk> all_disks(std::uint64_t budget) {
+std::vector<disk> all_disks(std::uint64_t budget)
+{
     std::vector<disk> all{
-        {"disabled", lt::disabled_disk_io_constructor, nullptr, nullptr, false},
-        {"mmap", lt::mmap_disk_io_constructor, nullptr, by_files, true},
-        {"posix", lt::posix_disk_io_constructor, nullptr, by_files, true},
+        { "disabled", lt::disabled_disk_io_constructor, nullptr, nullptr, false },
+        { "mmap", lt::mmap_disk_io_constructor, nullptr, by_files, true },
+        { "posix", lt::posix_disk_io_constructor, nullptr, by_files, true },
     };
 #ifdef UPSTREAM_EXAMPLE
-    all.push_back({"example", upstream_example(), nullptr, by_pieces, true});
+    all.push_back({ "example", upstream_example(), nullptr, by_pieces, true });
 #endif
     all.push_back(lookbehind_disk("lookbehind-keep", lookbehind::mode::keep, budget));
     all.push_back(lookbehind_disk("lookbehind-stream", lookbehind::mode::stream, budget));
@@ -94,13 +105,15 @@ std::vector<disk> all_disks(std::uint64_t budget) {
 
 } // namespace
 
-disk find_disk(std::string const& name, std::uint64_t budget) {
+disk find_disk(std::string const& name, std::uint64_t budget)
+{
     for (disk& d : all_disks(budget))
         if (d.name == name) return d;
     throw std::invalid_argument("no disk " + name + " was compiled in");
 }
 
-std::vector<std::string> disk_names() {
+std::vector<std::string> disk_names()
+{
     std::vector<std::string> names;
     for (disk const& d : all_disks(0)) names.push_back(d.name);
     return names;
@@ -121,36 +134,44 @@ struct options {
     bool verbose = false;
 };
 
-char const usage_text[] =
-    "bench_disk_io [--size BYTES] [--piece BYTES] [--kind v1|v2|hybrid] [--files N]\n"
-    "  [--seeders N] [--disk NAME,...] [--budget BYTES] [--rounds N] [--deadline SECONDS]\n"
-    "  [--verbose]\n"
-    "BYTES may end with KiB, MiB or GiB. The budget is by default the film and a quarter of it.\n";
+char const usage_text[]
+    = "bench_disk_io [--size BYTES] [--piece BYTES] [--kind v1|v2|hybrid] [--files N]\n"
+      "  [--seeders N] [--disk NAME,...] [--budget BYTES] [--rounds N] [--deadline SECONDS]\n"
+      "  [--verbose]\n"
+      "BYTES may end with KiB, MiB or GiB. The budget is by default the film and a quarter of "
+      "it.\n";
 
-std::int64_t parse_bytes(std::string const& text) {
+std::int64_t parse_bytes(std::string const& text)
+{
     std::size_t end = 0;
     long long const number = std::stoll(text, &end);
     std::string const unit = text.substr(end);
-    int const shift = unit.empty() ? 0 : unit == "KiB" ? 10 : unit == "MiB" ? 20
-                    : unit == "GiB" ? 30 : -1;
+    int const shift = unit.empty() ? 0
+        : unit == "KiB"            ? 10
+        : unit == "MiB"            ? 20
+        : unit == "GiB"            ? 30
+                                   : -1;
     if (shift < 0 || number < 1 || number > (std::numeric_limits<std::int64_t>::max() >> shift))
         throw std::invalid_argument("not a number of bytes: " + text);
     return number << shift;
 }
 
-int parse_count(std::string const& text) {
+int parse_count(std::string const& text)
+{
     int const n = std::stoi(text);
     if (n < 1) throw std::invalid_argument("not a count: " + text);
     return n;
 }
 
-test::kind parse_kind(std::string const& text) {
-    for (test::kind const k : {test::kind::v1, test::kind::v2, test::kind::hybrid})
+test::kind parse_kind(std::string const& text)
+{
+    for (test::kind const k : { test::kind::v1, test::kind::v2, test::kind::hybrid })
         if (text == test::name(k)) return k;
     throw std::invalid_argument("not v1, v2 or hybrid: " + text);
 }
 
-std::vector<std::string> split(std::string const& list) {
+std::vector<std::string> split(std::string const& list)
+{
     std::vector<std::string> parts;
     for (std::size_t at = 0; at <= list.size();) {
         std::size_t const comma = std::min(list.find(',', at), list.size());
@@ -160,7 +181,8 @@ std::vector<std::string> split(std::string const& list) {
     return parts;
 }
 
-options parse(int argc, char** argv) {
+options parse(int argc, char** argv)
+{
     options o;
     for (int i = 1; i < argc; ++i) {
         std::string const name = argv[i];
@@ -176,16 +198,26 @@ options parse(int argc, char** argv) {
         }
         if (i + 1 == argc) throw std::invalid_argument("a value is missing: " + name);
         std::string const value = argv[++i];
-        if (name == "--size") o.size = parse_bytes(value);
-        else if (name == "--piece") o.piece = static_cast<int>(parse_bytes(value));
-        else if (name == "--kind") o.kind = parse_kind(value);
-        else if (name == "--files") o.files = parse_count(value);
-        else if (name == "--seeders") o.seeders = parse_count(value);
-        else if (name == "--disk") o.disks = split(value);
-        else if (name == "--budget") o.budget = std::uint64_t(parse_bytes(value));
-        else if (name == "--rounds") o.rounds = parse_count(value);
-        else if (name == "--deadline") o.deadline = parse_count(value);
-        else throw std::invalid_argument("unknown option: " + name);
+        if (name == "--size")
+            o.size = parse_bytes(value);
+        else if (name == "--piece")
+            o.piece = static_cast<int>(parse_bytes(value));
+        else if (name == "--kind")
+            o.kind = parse_kind(value);
+        else if (name == "--files")
+            o.files = parse_count(value);
+        else if (name == "--seeders")
+            o.seeders = parse_count(value);
+        else if (name == "--disk")
+            o.disks = split(value);
+        else if (name == "--budget")
+            o.budget = std::uint64_t(parse_bytes(value));
+        else if (name == "--rounds")
+            o.rounds = parse_count(value);
+        else if (name == "--deadline")
+            o.deadline = parse_count(value);
+        else
+            throw std::invalid_argument("unknown option: " + name);
     }
     if (o.budget == 0) o.budget = std::uint64_t(o.size) + std::uint64_t(o.size) / 4;
     for (auto const& d : o.disks) find_disk(d, o.budget);
@@ -204,16 +236,16 @@ struct result {
 
 // In the leecher's process.
 result download(disk const& d, std::shared_ptr<lt::torrent_info> const& torrent,
-                test::film const& film, std::vector<int> const& ports, options const& o) {
+    test::film const& film, std::vector<int> const& ports, options const& o)
+{
     usage const before = usage::now();
     test::leecher_options how;
     how.disk = d.make;
     if (!d.hashes) how.settings.set_bool(lt::settings_pack::disable_hash_checks, true);
     test::leecher leecher(torrent, std::move(how));
     leecher.connect(ports);
-    leecher.wait(d.name + " has fetched all", std::chrono::seconds(o.deadline), [&] {
-        return d.complete ? d.complete(leecher) : leecher.seen().finishes > 0;
-    });
+    leecher.wait(d.name + " has fetched all", std::chrono::seconds(o.deadline),
+        [&] { return d.complete ? d.complete(leecher) : leecher.seen().finishes > 0; });
     // Since the connection stands: what comes before is waiting for a tick.
     double const wall = seconds(test::clock::now() - leecher.seen().first_connect).count();
     usage const after = usage::now();
@@ -222,24 +254,26 @@ result download(disk const& d, std::shared_ptr<lt::torrent_info> const& torrent,
     bool const clean = leecher.seen().clean();
     if (!clean) std::fprintf(stderr, "%s: %s\n", d.name.c_str(), leecher.seen().summary().c_str());
     leecher.close();
-    return {after.cpu - before.cpu, wall, after.peak, checked, clean};
+    return { after.cpu - before.cpu, wall, after.peak, checked, clean };
 }
 
-double median(std::vector<double> values) {
+double median(std::vector<double> values)
+{
     std::sort(values.begin(), values.end());
     std::size_t const n = values.size();
     if (n == 0) return 0;
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-template <class Get>
-std::vector<double> column(std::vector<result> const& results, Get get) {
+template <class Get> std::vector<double> column(std::vector<result> const& results, Get get)
+{
     std::vector<double> values;
     for (result const& r : results) values.push_back(get(r));
     return values;
 }
 
-bool print(std::vector<std::vector<result>> const& results, options const& o) {
+bool print(std::vector<std::vector<result>> const& results, options const& o)
+{
     auto const cpu = [](result const& r) { return r.cpu; };
     auto const wall = [](result const& r) { return r.wall; };
     auto const peak = [](result const& r) { return double(r.peak) / (1 << 20); };
@@ -251,8 +285,8 @@ bool print(std::vector<std::vector<result>> const& results, options const& o) {
         base_wall = median(column(results[i], wall));
     }
     std::printf("%s, %lld MiB, pieces of %d KiB, %d file(s), %d seeder(s), median of %d\n",
-                test::name(o.kind), static_cast<long long>(o.size >> 20), o.piece >> 10, o.files,
-                o.seeders, o.rounds);
+        test::name(o.kind), static_cast<long long>(o.size >> 20), o.piece >> 10, o.files, o.seeders,
+        o.rounds);
     std::printf("| disk | CPU s | (min to max) | wall s | peak MiB | bytes | CPU/example "
                 "| wall/example |\n|---|---|---|---|---|---|---|---|\n");
     bool good = true;
@@ -269,9 +303,9 @@ bool print(std::vector<std::vector<result>> const& results, options const& o) {
         }
         good &= !wrong && clean;
         char const* const verdict = int(rows.size()) < o.rounds ? "FAILED"
-                                  : wrong                       ? "WRONG"
-                                  : !clean                      ? "NOT CLEAN"
-                                  : unchecked                   ? "-"
+            : wrong                                             ? "WRONG"
+            : !clean                                            ? "NOT CLEAN"
+            : unchecked                                         ? "-"
                                                                 : "right";
         if (rows.empty()) {
             std::printf("| %s | | | | | %s | | |\n", o.disks[i].c_str(), verdict);
@@ -281,14 +315,17 @@ bool print(std::vector<std::vector<result>> const& results, options const& o) {
         double const c = median(cpus);
         double const w = median(column(rows, wall));
         std::printf("| %s | %.2f | %.2f to %.2f | %.2f | %.0f | %s |", o.disks[i].c_str(), c,
-                    *ends.first, *ends.second, w, median(column(rows, peak)), verdict);
-        if (base_cpu > 0) std::printf(" %.2f | %.2f |\n", c / base_cpu, w / base_wall);
-        else std::printf(" | |\n");
+            *ends.first, *ends.second, w, median(column(rows, peak)), verdict);
+        if (base_cpu > 0)
+            std::printf(" %.2f | %.2f |\n", c / base_cpu, w / base_wall);
+        else
+            std::printf(" | |\n");
     }
     return good;
 }
 
-int run(options const& o) {
+int run(options const& o)
+{
     test::film const film(o.size, 1, o.files);
     std::shared_ptr<lt::torrent_info> const torrent = test::make_torrent(film, o.piece, o.kind);
 
@@ -308,15 +345,14 @@ int run(options const& o) {
     for (int round = 0; round < o.rounds; ++round) {
         for (std::size_t i = 0; i < o.disks.size(); ++i) {
             disk const d = find_disk(o.disks[i], o.budget);
-            child const leecher([&](int out) {
-                child::send(out, download(d, torrent, film, ports, o));
-            });
+            child const leecher(
+                [&](int out) { child::send(out, download(d, torrent, film, ports, o)); });
             result r;
             if (!leecher.receive(r)) continue; // it said why
             results[i].push_back(r);
             if (o.verbose)
                 std::fprintf(stderr, "%d %s: CPU %.2f s, wall %.2f s\n", round, d.name.c_str(),
-                             r.cpu, r.wall);
+                    r.cpu, r.wall);
         }
     }
     return print(results, o) ? 0 : 1;
@@ -325,7 +361,8 @@ int run(options const& o) {
 } // namespace
 } // namespace bench
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv)
+{
     try {
         return bench::run(bench::parse(argc, argv));
     } catch (std::invalid_argument const& e) {

@@ -22,11 +22,12 @@ struct usage {
     double cpu;
     std::int64_t peak;
 
-    static usage now() {
-        rusage r{};
+    static usage now()
+    {
+        rusage r{ };
         ::getrusage(RUSAGE_SELF, &r);
         auto const seconds = [](timeval t) { return double(t.tv_sec) + double(t.tv_usec) * 1e-6; };
-        return {seconds(r.ru_utime) + seconds(r.ru_stime), std::int64_t(r.ru_maxrss) * 1024};
+        return { seconds(r.ru_utime) + seconds(r.ru_stime), std::int64_t(r.ru_maxrss) * 1024 };
     }
 };
 
@@ -36,8 +37,8 @@ struct usage {
 class child {
 public:
     /// Runs `body(write_end)` in the child, which then exits. What it throws is printed.
-    template <class Body>
-    explicit child(Body body) {
+    template <class Body> explicit child(Body body)
+    {
         int ends[2];
         std::fflush(nullptr); // or the child would print the parent's buffered output again
         pid_t const parent = ::getpid();
@@ -61,7 +62,8 @@ public:
         std::fflush(nullptr);
         ::_exit(status); // not exit: the parent's static objects are not the child's to destroy
     }
-    ~child() {
+    ~child()
+    {
         ::close(in_);
         ::kill(pid_, SIGKILL);
         ::waitpid(pid_, nullptr, 0);
@@ -70,8 +72,8 @@ public:
     child& operator=(child const&) = delete;
 
     /// The next value the child sends; false if it ended without.
-    template <class T>
-    bool receive(T& value) const {
+    template <class T> bool receive(T& value) const
+    {
         static_assert(std::is_trivially_copyable<T>::value, "sent as bytes");
         auto* to = reinterpret_cast<char*>(&value);
         for (std::size_t got = 0; got < sizeof(T);) {
@@ -84,8 +86,8 @@ public:
     }
 
     /// In the child. Values are smaller than a pipe's atomic write.
-    template <class T>
-    static void send(int write_end, T const& value) {
+    template <class T> static void send(int write_end, T const& value)
+    {
         static_assert(std::is_trivially_copyable<T>::value && sizeof(T) <= 512, "one write");
         if (::write(write_end, &value, sizeof(T)) != ssize_t(sizeof(T)))
             throw std::system_error(errno, std::generic_category(), "parent does not listen");

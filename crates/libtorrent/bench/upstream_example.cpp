@@ -17,6 +17,9 @@
 namespace bench {
 
 lt::disk_io_constructor_type upstream_example();
-lt::disk_io_constructor_type upstream_example() { return temp_disk_constructor; }
+lt::disk_io_constructor_type upstream_example()
+{
+    return temp_disk_constructor;
+}
 
 } // namespace bench

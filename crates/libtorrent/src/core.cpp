@@ -31,8 +31,8 @@ void evicted(void* const context, lb_eviction const* const eviction)
     auto const& to = **static_cast<std::shared_ptr<line> const*>(context);
     std::lock_guard<std::mutex> const guard(to.mutex);
     if (to.context == nullptr) return;
-    boost::asio::post(*to.context,
-        [owner = to.owner, id = eviction->storage_id, piece = eviction->piece] {
+    boost::asio::post(
+        *to.context, [owner = to.owner, id = eviction->storage_id, piece = eviction->piece] {
             if (auto const core = owner.lock()) core->went(id, piece);
         });
 }
@@ -52,7 +52,7 @@ core::core(lt::io_context& context, config const& config)
     , pins_(new pins)
     , timer_(std::make_unique<boost::asio::steady_timer>(context))
 {
-    lb_cache_options options{};
+    lb_cache_options options{ };
     // Not 0, which means the cache's default.
     options.budget = std::uint64_t(std::max(config.budget, std::int64_t(1)));
     options.evicted = &evicted;
@@ -60,7 +60,7 @@ core::core(lt::io_context& context, config const& config)
     options.drop_context = &drop_line;
     if (lb_cache_new(&options, &cache_) != LB_OK) {
         pins_->close();
-        std::array<char, 256> why{};
+        std::array<char, 256> why{ };
         lb_last_error(why.data(), why.size());
         throw std::invalid_argument(std::string("lookbehind: ") + why.data());
     }
@@ -116,7 +116,7 @@ lt::storage_index_t core::add(
         }
     }
     if (!one.error) {
-        lb_storage_options options{};
+        lb_storage_options options{ };
         options.keep_assemblies = true;
         options.assembly_limit_ms = never;
         auto const length = std::uint32_t(one.files.piece_length());
@@ -207,8 +207,8 @@ void core::read(lt::storage_index_t const index, lt::peer_request const& request
     lt::storage_error error;
     lt::disk_buffer_holder buffer;
     if (!of || of->storage == 0 || request.start < 0 || request.length < 0
-        || lb_read_back(of->storage, std::uint32_t(int(request.piece)), std::uint32_t(request.start),
-               std::uint32_t(request.length), &data)
+        || lb_read_back(of->storage, std::uint32_t(int(request.piece)),
+               std::uint32_t(request.start), std::uint32_t(request.length), &data)
             != LB_OK) {
         error = missing(lt::operation_t::file_read);
     } else {
@@ -303,8 +303,8 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
                                 : std::size_t(of->files.piece_length() / lt::default_block_size);
         }
         auto const size = std::uint32_t(job->size);
-        auto const status =
-            lb_read_back(of->storage, std::uint32_t(int(piece)), 0, size, &job->bytes);
+        auto const status
+            = lb_read_back(of->storage, std::uint32_t(int(piece)), 0, size, &job->bytes);
         if (status != LB_OK) job->bytes = nullptr;
     }
     if (job->bytes == nullptr) {

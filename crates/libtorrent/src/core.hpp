@@ -2,16 +2,18 @@
 //
 // All state of a `core` belongs to libtorrent's network thread: `disk_io` is called there, and what
 // hashing threads and evictions (on any thread) have to say is posted there. So there are no locks
-// but two: that of the list of living sessions, for the functions that any thread may call, and that
-// of the line by which evictions are posted. Each guards what is named next to it, for a moment.
+// but two: that of the list of living sessions, for the functions that any thread may call, and
+// that of the line by which evictions are posted. Each guards what is named next to it, for a
+// moment.
 //
 // What outlives what: posted closures and jobs hold the core, the core holds no closure of its own.
 // Handles of the cache are numbers that may be stale, so nothing dangles there. Buffers that were
 // handed out hold their allocator, and that holds nothing.
 //
-// Mode `stream` rests on what libtorrent does when a write, or a hash, ends with `operation_aborted`:
-// it forgets that it has the blocks, and requests them again if they are wanted, without an error.
-// So completions are withheld from the first block on, and end in that way when the piece goes.
+// Mode `stream` rests on what libtorrent does when a write, or a hash, ends with
+// `operation_aborted`: it forgets that it has the blocks, and requests them again if they are
+// wanted, without an error. So completions are withheld from the first block on, and end in that
+// way when the piece goes.
 //
 // A torrent's way: `core.cpp` (it comes, its blocks come and go), `hashing.hpp`, `stream.cpp` (what
 // libtorrent is told of a piece, and when), `film.hpp` (its state). Beside it: `pins.hpp` (buffers
@@ -43,8 +45,8 @@
 
 namespace lookbehind::detail {
 
-using hash2_handler =
-    std::function<void(lt::piece_index_t, lt::sha256_hash const&, lt::storage_error const&)>;
+using hash2_handler
+    = std::function<void(lt::piece_index_t, lt::sha256_hash const&, lt::storage_error const&)>;
 
 class core;
 
@@ -85,8 +87,7 @@ public:
     void free(char* const buffer) { pins_->free_disk_buffer(buffer); }
     void join() { pool_.join(); }
 
-    template <typename Closure>
-    void post(Closure closure)
+    template <typename Closure> void post(Closure closure)
     {
         boost::asio::post(context_, std::move(closure));
     }
@@ -134,7 +135,7 @@ private:
     int writes_ = 0;
     int hashes_ = 0;
     int quiet_ = 0; // ticks
-    std::chrono::steady_clock::time_point full_until_{};
+    std::chrono::steady_clock::time_point full_until_{ };
     bool aborted_ = false;
     bool armed_ = false;
 };

@@ -7,8 +7,7 @@
 
 namespace lookbehind {
 
-disk_io::disk_io(
-    lt::io_context& context, lt::settings_interface const&, config const& config)
+disk_io::disk_io(lt::io_context& context, lt::settings_interface const&, config const& config)
     : core_(std::make_shared<detail::core>(context, config))
 {
     core_->open();
@@ -26,7 +25,10 @@ lt::storage_holder disk_io::new_torrent(
     return lt::storage_holder(core_->add(params, torrent), *this);
 }
 
-void disk_io::remove_torrent(lt::storage_index_t const index) { core_->remove(index); }
+void disk_io::remove_torrent(lt::storage_index_t const index)
+{
+    core_->remove(index);
+}
 
 void disk_io::async_read(lt::storage_index_t const index, lt::peer_request const& request,
     std::function<void(lt::disk_buffer_holder, lt::storage_error const&)> handler,
@@ -36,20 +38,23 @@ void disk_io::async_read(lt::storage_index_t const index, lt::peer_request const
 }
 
 bool disk_io::async_write(lt::storage_index_t const index, lt::peer_request const& request,
-    char const* const block, std::shared_ptr<lt::disk_observer> observer, std::function<void(lt::storage_error const&)> handler,
-    lt::disk_job_flags_t)
+    char const* const block, std::shared_ptr<lt::disk_observer> observer,
+    std::function<void(lt::storage_error const&)> handler, lt::disk_job_flags_t)
 {
     return core_->write(index, request, block, observer, std::move(handler));
 }
 
 void disk_io::async_hash(lt::storage_index_t const index, lt::piece_index_t const piece,
-    lt::span<lt::sha256_hash> const v2, lt::disk_job_flags_t const flags, std::function<void(lt::piece_index_t, lt::sha1_hash const&, lt::storage_error const&)> handler)
+    lt::span<lt::sha256_hash> const v2, lt::disk_job_flags_t const flags,
+    std::function<void(lt::piece_index_t, lt::sha1_hash const&, lt::storage_error const&)> handler)
 {
     core_->hash(index, piece, v2, flags, std::move(handler));
 }
 
 void disk_io::async_hash2(lt::storage_index_t const index, lt::piece_index_t const piece,
-    int const offset, lt::disk_job_flags_t, std::function<void(lt::piece_index_t, lt::sha256_hash const&, lt::storage_error const&)> handler)
+    int const offset, lt::disk_job_flags_t,
+    std::function<void(lt::piece_index_t, lt::sha256_hash const&, lt::storage_error const&)>
+        handler)
 {
     core_->hash2(index, piece, offset, std::move(handler));
 }
@@ -70,8 +75,7 @@ void disk_io::async_release_files(lt::storage_index_t, std::function<void()> han
 }
 
 void disk_io::async_check_files(lt::storage_index_t const index,
-    lt::add_torrent_params const* const resume_data,
-    lt::aux::vector<std::string, lt::file_index_t>,
+    lt::add_torrent_params const* const resume_data, lt::aux::vector<std::string, lt::file_index_t>,
     std::function<void(lt::status_t, lt::storage_error const&)> handler)
 {
     core_->check(index, resume_data, std::move(handler));
@@ -101,8 +105,9 @@ void disk_io::async_delete_files(lt::storage_index_t const index, lt::remove_fla
 // An error here would pause the torrent.
 void disk_io::async_set_file_priority(lt::storage_index_t,
     lt::aux::vector<lt::download_priority_t, lt::file_index_t> priorities,
-    std::function<void(lt::storage_error const&,
-        lt::aux::vector<lt::download_priority_t, lt::file_index_t>)> handler)
+    std::function<void(
+        lt::storage_error const&, lt::aux::vector<lt::download_priority_t, lt::file_index_t>)>
+        handler)
 {
     core_->post([priorities = std::move(priorities), handler = std::move(handler)] {
         handler(lt::storage_error(), priorities);
@@ -116,9 +121,15 @@ void disk_io::async_clear_piece(lt::storage_index_t const index, lt::piece_index
     core_->post([piece, handler = std::move(handler)] { handler(piece); });
 }
 
-void disk_io::update_stats_counters(lt::counters& counters) const { core_->count(counters); }
+void disk_io::update_stats_counters(lt::counters& counters) const
+{
+    core_->count(counters);
+}
 
-std::vector<lt::open_file_state> disk_io::get_status(lt::storage_index_t) const { return {}; }
+std::vector<lt::open_file_state> disk_io::get_status(lt::storage_index_t) const
+{
+    return { };
+}
 
 void disk_io::abort(bool const wait)
 {
@@ -130,13 +141,15 @@ void disk_io::abort(bool const wait)
 void disk_io::submit_jobs() { }
 void disk_io::settings_updated() { }
 
-void disk_io::free_disk_buffer(char* const buffer) { core_->free(buffer); }
+void disk_io::free_disk_buffer(char* const buffer)
+{
+    core_->free(buffer);
+}
 
 lt::disk_io_constructor_type disk_io_constructor(config const& config)
 {
-    return [config](lt::io_context& context, lt::settings_interface const& settings, lt::counters&) {
-        return std::make_unique<disk_io>(context, settings, config);
-    };
+    return [config](lt::io_context& context, lt::settings_interface const& settings,
+               lt::counters&) { return std::make_unique<disk_io>(context, settings, config); };
 }
 
 namespace {
@@ -148,7 +161,8 @@ struct own_category final : boost::system::error_category {
     {
         switch (errc(code)) {
         case errc::over_budget:
-            return "the torrent does not fit into the cache's budget, in which all of it is to be kept";
+            return "the torrent does not fit into the cache's budget, in which all of it is to be "
+                   "kept";
         case errc::refused: return "the cache did not take the torrent";
         }
         return "unknown error";

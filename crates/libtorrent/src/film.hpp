@@ -50,7 +50,7 @@ struct withheld {
     bool doomed = false;
     bool published = false;
     // When its last block came.
-    std::chrono::steady_clock::time_point touched{};
+    std::chrono::steady_clock::time_point touched{ };
 
     // In one go, so that libtorrent sees no state between.
     void abort(lt::piece_index_t const piece)
@@ -70,7 +70,7 @@ struct withheld {
 // A piece that somebody wants, most urgent first.
 struct fetch {
     lb_fetch handle = 0;
-    lt::piece_index_t piece{0};
+    lt::piece_index_t piece{ 0 };
     std::chrono::steady_clock::time_point since;
     std::uint8_t priority = 0; // as libtorrent was told
     bool deadline = false;
@@ -78,7 +78,7 @@ struct fetch {
 
 // One torrent.
 struct film : std::enable_shared_from_this<film> {
-    lt::storage_index_t index{0};
+    lt::storage_index_t index{ 0 };
     lb_storage storage = 0;
     std::uint64_t id = 0;
     lt::info_hash_t hashes;
@@ -96,11 +96,11 @@ struct film : std::enable_shared_from_this<film> {
     std::unordered_map<int, std::vector<write_handler>> refused;
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
-    std::chrono::steady_clock::time_point slow_until{};
+    std::chrono::steady_clock::time_point slow_until{ };
     // In mode `stream`, on demand: the piece that is as if always arriving.
     std::optional<lt::piece_index_t> anchor;
     // When it is next looked for pieces that nobody goes on with.
-    std::chrono::steady_clock::time_point next_look{};
+    std::chrono::steady_clock::time_point next_look{ };
 
     std::uint32_t piece_size(lt::piece_index_t const piece) const
     {
@@ -110,7 +110,7 @@ struct film : std::enable_shared_from_this<film> {
     // Blocks that lie in pad files libtorrent neither requests nor writes. They are zero.
     void fill_pads(lt::piece_index_t const piece) const
     {
-        static std::array<std::uint8_t, std::size_t(lt::default_block_size)> const zeros{};
+        static std::array<std::uint8_t, std::size_t(lt::default_block_size)> const zeros{ };
         auto end = std::int64_t(0); // within the piece, of what was looked at
         for (auto const& part : files.map_block(piece, 0, int(piece_size(piece)))) {
             auto const start = end;
@@ -141,7 +141,7 @@ struct film : std::enable_shared_from_this<film> {
             auto const first = int(files.file_offset(file) / files.piece_length());
             auto const at = std::size_t(int(piece) - first);
             auto const number = std::size_t(int(file));
-            if (number >= layers.size() || at >= layers[number].size()) return {};
+            if (number >= layers.size() || at >= layers[number].size()) return { };
             return layers[number][at];
         };
         auto root = known();

@@ -18,8 +18,8 @@
 
 namespace lookbehind::detail {
 
-using hash_handler =
-    std::function<void(lt::piece_index_t, lt::sha1_hash const&, lt::storage_error const&)>;
+using hash_handler
+    = std::function<void(lt::piece_index_t, lt::sha1_hash const&, lt::storage_error const&)>;
 
 // The root of a piece's merkle tree, by the hashes of its blocks (BEP 52).
 inline lt::sha256_hash root_of(std::vector<lt::sha256_hash> nodes, std::size_t const leaves)
@@ -52,10 +52,11 @@ struct digest {
 
 struct film;
 
-// A piece to be hashed. The handler is moved, never copied, for its closure owns what `v2` points to.
+// A piece to be hashed. The handler is moved, never copied, for its closure owns what `v2` points
+// to.
 struct hash_job {
     std::shared_ptr<film> of;
-    lt::piece_index_t piece{0};
+    lt::piece_index_t piece{ 0 };
     std::uint8_t const* bytes = nullptr; // pinned
     int size = 0;
     int size2 = 0; // of a v2 torrent: without the pad file behind it
@@ -82,7 +83,7 @@ struct hash_job {
             auto const length = std::min(lt::default_block_size, size2 - at);
             v2[block] = lt::hasher256(lt::span<char const>(data + at, length)).final();
         }
-        found.v2 = root_of({v2.begin(), v2.end()}, leaves);
+        found.v2 = root_of({ v2.begin(), v2.end() }, leaves);
     }
 };
 

@@ -55,7 +55,7 @@ lb_storage find_in(Iterator const first, Iterator const end, IsIt const is_it)
 void begin(core const* const owner, lb_cache const cache)
 {
     std::lock_guard<std::mutex> const guard(mutex);
-    living.push_back(entry{owner, cache, {}});
+    living.push_back(entry{ owner, cache, { } });
 }
 
 void end(core const* const owner)
@@ -70,7 +70,7 @@ void added(core const* const owner, lt::storage_index_t const index, std::uint64
 {
     std::lock_guard<std::mutex> const guard(mutex);
     auto const session = of(owner);
-    if (session != living.end()) session->torrents.push_back({index, id, hashes});
+    if (session != living.end()) session->torrents.push_back({ index, id, hashes });
 }
 
 void removed(core const* const owner, lt::storage_index_t const index)

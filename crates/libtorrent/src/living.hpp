@@ -16,8 +16,8 @@ class core;
 void begin(core const* owner, lb_cache cache);
 void end(core const* owner);
 
-void added(core const* owner, lt::storage_index_t index, std::uint64_t id,
-    lt::info_hash_t const& hashes);
+void added(
+    core const* owner, lt::storage_index_t index, std::uint64_t id, lt::info_hash_t const& hashes);
 void removed(core const* owner, lt::storage_index_t index);
 
 // A handle of the caller's own on a storage, or 0 if there is none: by its index in the session

@@ -31,7 +31,10 @@ bool set_lookbehind(borrowed const& of, std::vector<int> const& pieces)
     return lb_lookbehind_set(of.storage, named.data(), named.size()) == LB_OK;
 }
 
-bool clear_lookbehind(borrowed const& of) { return lb_lookbehind_clear(of.storage) == LB_OK; }
+bool clear_lookbehind(borrowed const& of)
+{
+    return lb_lookbehind_clear(of.storage) == LB_OK;
+}
 
 bool is_available(borrowed const& of, int const piece)
 {
@@ -43,7 +46,7 @@ bool is_available(borrowed const& of, int const piece)
 
 bool get_stats(borrowed const& of, int& available, int& protected_count, std::int64_t& memory)
 {
-    lb_lookbehind_statistics stats{};
+    lb_lookbehind_statistics stats{ };
     auto const found = lb_lookbehind_stats(of.storage, &stats) == LB_OK;
     available = int(stats.available);
     protected_count = int(stats.named);
@@ -53,7 +56,10 @@ bool get_stats(borrowed const& of, int& available, int& protected_count, std::in
 
 } // namespace
 
-lb_storage storage(lt::info_hash_t const& torrent) { return detail::find(torrent); }
+lb_storage storage(lt::info_hash_t const& torrent)
+{
+    return detail::find(torrent);
+}
 
 lb_cache cache(lt::info_hash_t const& torrent)
 {
@@ -107,8 +113,8 @@ bool memory_disk_get_lookbehind_stats(
     return get_stats(borrowed(detail::find(storage_index)), available, protected_count, memory);
 }
 
-bool memory_disk_get_lookbehind_stats(lt::info_hash_t const& torrent, int& available,
-    int& protected_count, std::int64_t& memory)
+bool memory_disk_get_lookbehind_stats(
+    lt::info_hash_t const& torrent, int& available, int& protected_count, std::int64_t& memory)
 {
     return get_stats(borrowed(detail::find(torrent)), available, protected_count, memory);
 }

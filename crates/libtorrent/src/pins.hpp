@@ -9,7 +9,8 @@
 
 namespace lookbehind::detail {
 
-// Frees what was handed to libtorrent. It lives until its core is closed and the last buffer is back.
+// Frees what was handed to libtorrent. It lives until its core is closed and the last buffer is
+// back.
 class pins final : public lt::buffer_allocator_interface {
 public:
     lt::disk_buffer_holder hold(std::uint8_t const* data, int const size)
@@ -39,7 +40,7 @@ private:
         if (held_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
     }
 
-    std::atomic<int> held_{1};
+    std::atomic<int> held_{ 1 };
 };
 
 } // namespace lookbehind::detail

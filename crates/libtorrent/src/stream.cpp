@@ -103,8 +103,8 @@ void core::answer_refused(film& of, lt::piece_index_t const piece)
 void core::rouse(film& of, lt::piece_index_t const piece)
 {
     if (of.removed || aborted_ || !of.wants(piece)) return;
-    auto const priorities = ask(std::vector<lt::download_priority_t>(),
-        [&] { return of.torrent.get_piece_priorities(); });
+    auto const priorities = ask(
+        std::vector<lt::download_priority_t>(), [&] { return of.torrent.get_piece_priorities(); });
     auto const place = std::find(priorities.begin(), priorities.end(), lt::dont_download);
     if (place == priorities.end()) return; // then all is wanted, and requests go on
     auto const other = lt::piece_index_t(int(place - priorities.begin()));
@@ -249,9 +249,9 @@ void core::look_again(film& of)
     }
 }
 
-// Who had part in a bad piece is on parole: he is asked for no piece that others have begun, until one
-// that is his alone is found good. In this mode libtorrent hears of no good one, and if those who
-// began a piece are gone it would wait for ever. So it is begun anew for him.
+// Who had part in a bad piece is on parole: he is asked for no piece that others have begun, until
+// one that is his alone is found good. In this mode libtorrent hears of no good one, and if those
+// who began a piece are gone it would wait for ever. So it is begun anew for him.
 void core::begin_anew(film& of)
 {
     auto const now = std::chrono::steady_clock::now();
@@ -262,15 +262,16 @@ void core::begin_anew(film& of)
         auto const place = of.pieces.find(int(one.piece));
         if (place == of.pieces.end()) continue;
         auto const& state = place->second;
-        auto const whole = state.published || state.hashing > 0 || !state.hashes.empty() || state.waiting;
+        auto const whole
+            = state.published || state.hashing > 0 || !state.hashes.empty() || state.waiting;
         if (!whole && now - state.touched >= stuck) begun.push_back(one.piece);
     }
     if (begun.empty()) return;
     std::vector<lt::peer_info> peers;
     ask(0, [&] { return of.torrent.get_peer_info(peers), 0; });
     auto const has_no_work = [](lt::peer_info const& peer) {
-        return (peer.flags & lt::peer_info::on_parole) && !(peer.flags & lt::peer_info::remote_choked)
-            && peer.download_queue_length == 0;
+        return (peer.flags & lt::peer_info::on_parole)
+            && !(peer.flags & lt::peer_info::remote_choked) && peer.download_queue_length == 0;
     };
     if (std::none_of(peers.begin(), peers.end(), has_no_work)) return;
     for (auto const piece : begun) withdraw(of, piece);
@@ -342,7 +343,7 @@ void core::take_fetches(film& of)
     auto const most = most_fetches(of);
     std::size_t first = 0;
     while (of.fetches.size() < most) {
-        fetch next{};
+        fetch next{ };
         std::uint32_t number = 0;
         if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
         next.piece = lt::piece_index_t(int(number));
@@ -351,8 +352,8 @@ void core::take_fetches(film& of)
         bool follows = false;
         if (number > 0) lb_contains(of.storage, number - 1, &follows);
         follows = follows || of.wants(lt::piece_index_t(int(number) - 1));
-        auto const place = follows ? of.fetches.end()
-                                   : of.fetches.begin() + std::ptrdiff_t(first++);
+        auto const place
+            = follows ? of.fetches.end() : of.fetches.begin() + std::ptrdiff_t(first++);
         of.fetches.insert(place, next);
         // Only now: it must not be cast on the piece that is wanted.
         if (next.piece == of.anchor) {
@@ -370,9 +371,9 @@ void core::set_priority(
     ask(0, [&] { return of.torrent.piece_priority(piece, priority), 0; });
 }
 
-// After a jump: what was requested for the old place is cancelled, for it would come first. libtorrent
-// does so when the first deadline of all is set. It is taken back at once, for while there are
-// deadlines it requests most of a second late.
+// After a jump: what was requested for the old place is cancelled, for it would come first.
+// libtorrent does so when the first deadline of all is set. It is taken back at once, for while
+// there are deadlines it requests most of a second late.
 void core::change_course(film& of)
 {
     auto const piece = of.fetches.front().piece;

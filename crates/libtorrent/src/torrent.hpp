@@ -8,16 +8,15 @@
 
 namespace lookbehind::detail {
 
-// `disk_interface::new_torrent` is given the torrent itself, and no handle on it, which the core needs
-// to know when a piece is good, and to say what is wanted. A handle is a weak pointer to the torrent
-// and nothing else, but its constructor is private. Explicit instantiation may name what is
+// `disk_interface::new_torrent` is given the torrent itself, and no handle on it, which the core
+// needs to know when a piece is good, and to say what is wanted. A handle is a weak pointer to the
+// torrent and nothing else, but its constructor is private. Explicit instantiation may name what is
 // private; should the member change, this does not compile.
 struct torrent_of {
     using type = std::weak_ptr<lt::torrent> lt::torrent_handle::*;
     friend type member(torrent_of);
 };
-template <typename Tag, typename Tag::type Member>
-struct reveal {
+template <typename Tag, typename Tag::type Member> struct reveal {
     friend typename Tag::type member(Tag) { return Member; }
 };
 template struct reveal<torrent_of, &lt::torrent_handle::m_torrent>;
@@ -30,8 +29,7 @@ inline lt::torrent_handle handle_of(std::shared_ptr<void> const& torrent)
 }
 
 // Calls a torrent that may have gone.
-template <typename Result, typename Call>
-Result ask(Result otherwise, Call call)
+template <typename Result, typename Call> Result ask(Result otherwise, Call call)
 {
     try {
         return call();

@@ -1,5 +1,5 @@
-// The disk as libtorrent calls it, without libtorrent: what each call answers, that its handler runs
-// once, on the io_context, and never within the call.
+// The disk as libtorrent calls it, without libtorrent: what each call answers, that its handler
+// runs once, on the io_context, and never within the call.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -18,8 +18,8 @@
 #include "support/workbench.hpp"
 
 using lookbehind::mode;
-using test::some_bytes;
 using lt::disk_interface;
+using test::some_bytes;
 
 namespace {
 
@@ -40,10 +40,19 @@ lookbehind::config with(mode const mode, std::int64_t const budget = 16 * MiB)
     return config;
 }
 
-lt::sha1_hash hash_of(std::string const& bytes) { return lt::hasher(bytes).final(); }
-lt::sha256_hash hash256_of(std::string const& bytes) { return lt::hasher256(bytes).final(); }
+lt::sha1_hash hash_of(std::string const& bytes)
+{
+    return lt::hasher(bytes).final();
+}
+lt::sha256_hash hash256_of(std::string const& bytes)
+{
+    return lt::hasher256(bytes).final();
+}
 
-lt::info_hash_t name(std::string const& text) { return lt::info_hash_t(hash_of(text)); }
+lt::info_hash_t name(std::string const& text)
+{
+    return lt::info_hash_t(hash_of(text));
+}
 
 // A disk with one torrent, which at the end of every test has told all and left no pin.
 struct bench final : test::workbench {
@@ -108,17 +117,17 @@ struct judged_bench final : test::workbench {
         std::vector<std::shared_ptr<test::answer>> all;
         auto const size = files.piece_size(lt::piece_index_t(piece));
         std::string bytes(std::size_t(size), '\0');
-        source.read(files, lt::piece_index_t(piece), 0, {&bytes[0], size});
+        source.read(files, lt::piece_index_t(piece), 0, { &bytes[0], size });
         bytes[0] = char(bytes[0] ^ flip);
         for (int at = 0; at < size; at += block)
             all.push_back(write(film, piece, at, bytes.substr(std::size_t(at), block)));
         return all;
     }
-    auto hash_film(int const piece, std::function<void()> then = {})
+    auto hash_film(int const piece, std::function<void()> then = { })
     {
         auto const kinds = torrent->info_hashes();
         auto const blocks = kinds.has_v2() ? files.blocks_in_piece2(lt::piece_index_t(piece)) : 0;
-        auto const flags = kinds.has_v1() ? disk_interface::v1_hash : lt::disk_job_flags_t{};
+        auto const flags = kinds.has_v1() ? disk_interface::v1_hash : lt::disk_job_flags_t{ };
         return hash(film, piece, flags, blocks, std::move(then));
     }
     bool has(int const piece) const
@@ -134,7 +143,7 @@ struct judged_bench final : test::workbench {
 
 TEST_CASE("what is written can be read in any part, though the write is not answered")
 {
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         std::vector<std::shared_ptr<test::answer>> writes;
         for (int at = 3; at >= 0; --at)
@@ -143,8 +152,8 @@ TEST_CASE("what is written can be read in any part, though the write is not answ
             int start;
             int length;
         };
-        std::vector<part> const parts{{0, block}, {block, block}, {1, 1}, {block - 1, 2},
-            {5, 3 * block}, {0, piece_length}, {piece_length - 1, 1}, {777, block}};
+        std::vector<part> const parts{ { 0, block }, { block, block }, { 1, 1 }, { block - 1, 2 },
+            { 5, 3 * block }, { 0, piece_length }, { piece_length - 1, 1 }, { 777, block } };
         std::vector<std::shared_ptr<test::reading>> reads;
         for (auto const& one : parts) reads.push_back(on.read(on.film, 2, one.start, one.length));
         CHECK(on.none_came(writes));
@@ -182,7 +191,7 @@ TEST_CASE("what is not written is not read, nor what is next to it")
     auto const over = on.read(on.film, 0, block - 1, 2);
     auto const other = on.read(on.film, 1, 0, block);
     on.run_ready();
-    for (auto const& one : {gap, over, other}) {
+    for (auto const& one : { gap, over, other }) {
         CHECK(one->error.ec == boost::asio::error::eof);
         CHECK(one->error.operation == lt::operation_t::file_read);
         CHECK_FALSE(one->buffer);
@@ -205,7 +214,7 @@ TEST_CASE("requests that make no sense are answered, and change nothing")
 {
     constexpr auto most = std::numeric_limits<int>::max();
     constexpr auto least = std::numeric_limits<int>::min();
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         auto const removed = on.add(on.files, name("removed").v1);
         on.write_piece(removed, on.files, 0);
@@ -217,13 +226,14 @@ TEST_CASE("requests that make no sense are answered, and change nothing")
             int start;
             int length;
         };
-        std::vector<request> const requests{{no_such_index, 0, 0, block}, {removed, 0, 0, block},
-            {lt::storage_index_t(std::numeric_limits<std::uint32_t>::max()), 0, 0, block},
-            {on.film, -1, 0, block}, {on.film, last + 1, 0, block}, {on.film, most, 0, block},
-            {on.film, least, 0, block}, {on.film, 0, -1, block}, {on.film, 0, least, block},
-            {on.film, 0, piece_length, block}, {on.film, 0, piece_length - 1, block},
-            {on.film, 0, most, block}, {on.film, 0, 0, piece_length + 1}, {on.film, 0, 0, most},
-            {on.film, 0, most, most}};
+        std::vector<request> const requests{ { no_such_index, 0, 0, block },
+            { removed, 0, 0, block },
+            { lt::storage_index_t(std::numeric_limits<std::uint32_t>::max()), 0, 0, block },
+            { on.film, -1, 0, block }, { on.film, last + 1, 0, block }, { on.film, most, 0, block },
+            { on.film, least, 0, block }, { on.film, 0, -1, block }, { on.film, 0, least, block },
+            { on.film, 0, piece_length, block }, { on.film, 0, piece_length - 1, block },
+            { on.film, 0, most, block }, { on.film, 0, 0, piece_length + 1 },
+            { on.film, 0, 0, most }, { on.film, 0, most, most } };
         for (auto const& one : requests) {
             CAPTURE(one.piece);
             CAPTURE(one.start);
@@ -236,7 +246,7 @@ TEST_CASE("requests that make no sense are answered, and change nothing")
             CHECK_FALSE(read->buffer);
             CHECK(written->aborted());
         }
-        for (auto const length : {0, -1, least}) {
+        for (auto const length : { 0, -1, least }) {
             auto const read = on.read(on.film, 0, 0, length);
             on.run_ready();
             CHECK(read->error);
@@ -246,8 +256,8 @@ TEST_CASE("requests that make no sense are answered, and change nothing")
             on.run_ready();
             return empty->well();
         }());
-        for (auto const index : {on.film, no_such_index, removed}) {
-            for (auto const piece : {-1, least, last + 1, most}) {
+        for (auto const index : { on.film, no_such_index, removed }) {
+            for (auto const piece : { -1, least, last + 1, most }) {
                 CAPTURE(piece);
                 auto const hash = on.hash(index, piece);
                 auto const hash_v2 = on.hash(index, piece, disk_interface::v1_hash, 4);
@@ -277,7 +287,7 @@ TEST_CASE("buffers outlive their torrent, the disk and the io_context, and go on
         bench on;
         on.write_piece(on.film, on.files, 0);
         // Several of one address, and some within.
-        for (auto const start : {0, 0, 0, 5, block})
+        for (auto const start : { 0, 0, 0, 5, block })
             reads.push_back(on.read(on.film, 0, start, block));
         on.run_ready();
         CHECK(reads[0]->buffer.data() == reads[1]->buffer.data());
@@ -359,7 +369,7 @@ TEST_CASE("the index of a removed torrent is used again, for nothing of the old 
 
 TEST_CASE("a torrent has nothing of what the same torrent had before")
 {
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         on.write_piece(on.film, on.files, 0);
         on.run_ready();
@@ -394,11 +404,13 @@ TEST_CASE("there are no files: moving, renaming, releasing and deleting them is 
 {
     bench on;
     on.write_piece(on.film, on.files, 0);
-    for (auto const index : {on.film, no_such_index}) {
+    for (auto const index : { on.film, no_such_index }) {
         auto const moved = std::make_shared<test::answer>();
         auto move = on.handler(moved,
-            [moved](lt::status_t const status, std::string const& path, lt::storage_error const& error) {
-                if (status != lt::status_t::no_error || path != "elsewhere") moved->misplaced = true;
+            [moved](lt::status_t const status, std::string const& path,
+                lt::storage_error const& error) {
+                if (status != lt::status_t::no_error || path != "elsewhere")
+                    moved->misplaced = true;
                 moved->error = error;
             });
         on.call([&](auto& disk) {
@@ -407,7 +419,8 @@ TEST_CASE("there are no files: moving, renaming, releasing and deleting them is 
         });
         auto const renamed = std::make_shared<test::answer>();
         auto rename = on.handler(renamed,
-            [renamed](std::string const& name, lt::file_index_t file, lt::storage_error const& error) {
+            [renamed](
+                std::string const& name, lt::file_index_t file, lt::storage_error const& error) {
                 if (name != "other" || file != lt::file_index_t(3)) renamed->misplaced = true;
                 renamed->error = error;
             });
@@ -416,8 +429,8 @@ TEST_CASE("there are no files: moving, renaming, releasing and deleting them is 
         });
         auto const released = on.release_files(index);
         on.call([&](auto& disk) {
-            disk.async_release_files(index, {});
-            disk.async_stop_torrent(index, {});
+            disk.async_release_files(index, { });
+            disk.async_stop_torrent(index, { });
             disk.submit_jobs();
             disk.settings_updated();
         });
@@ -444,13 +457,14 @@ TEST_CASE("file priorities are taken as they are: an error would pause the torre
     lt::aux::vector<lt::download_priority_t, lt::file_index_t> wanted;
     wanted.push_back(lt::top_priority);
     wanted.push_back(lt::dont_download);
-    for (auto const index : {on.film, no_such_index}) {
-        for (auto const& priorities : {wanted, {}}) {
+    for (auto const index : { on.film, no_such_index }) {
+        for (auto const& priorities : { wanted, { } }) {
             auto const set = std::make_shared<test::answer>();
-            auto heard = on.handler(set, [set, priorities](lt::storage_error const& error, auto const& as) {
-                set->error = error;
-                if (!(as == priorities)) set->misplaced = true;
-            });
+            auto heard = on.handler(
+                set, [set, priorities](lt::storage_error const& error, auto const& as) {
+                    set->error = error;
+                    if (!(as == priorities)) set->misplaced = true;
+                });
             on.call([&](auto& disk) {
                 disk.async_set_file_priority(index, priorities, std::move(heard));
             });
@@ -469,7 +483,7 @@ TEST_CASE("a torrent without resume data is new, and one that had pieces is look
     had.have_pieces.resize(last + 1, true);
     lt::add_torrent_params begun;
     begun.unfinished_pieces[lt::piece_index_t(3)].resize(4, true);
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         auto const fresh = on.check(on.film);
         auto const empty = on.check(on.film, &none);
@@ -480,7 +494,7 @@ TEST_CASE("a torrent without resume data is new, and one that had pieces is look
         CHECK(empty->status == lt::status_t::no_error);
         CHECK(full->status == lt::status_t::need_full_check);
         CHECK(part->status == lt::status_t::need_full_check);
-        for (auto const& one : {fresh, empty, full, part}) CHECK(one->well());
+        for (auto const& one : { fresh, empty, full, part }) CHECK(one->well());
     }
 }
 
@@ -488,7 +502,7 @@ TEST_CASE("a check finds a piece that is missing not wrong, and one that nobody 
 {
     auto const check = disk_interface::sequential_access | disk_interface::volatile_read
         | disk_interface::v1_hash;
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         on.write(on.film, 1, 0, some_bytes(0, block)); // not all of it
         std::shared_ptr<test::hashing> const missing = on.hash(on.film, 0, check, 4);
@@ -505,8 +519,8 @@ TEST_CASE("a check in mode keep finds what is there, also what is not published"
 {
     bench on(mode::keep);
     on.write_piece(on.film, on.files, last);
-    auto const found =
-        on.hash(on.film, last, disk_interface::sequential_access | disk_interface::v1_hash);
+    auto const found
+        = on.hash(on.film, last, disk_interface::sequential_access | disk_interface::v1_hash);
     CHECK(on.run_until([&] { return found->times > 0; }));
     CHECK(found->well());
     CHECK(found->v1 == hash_of(some_bytes(std::int64_t(last) * piece_length, last_length)));
@@ -592,25 +606,25 @@ TEST_CASE("a torrent whose pieces are more than half of the budget is refused")
 TEST_CASE("a piece is hashed as v1, and block by block as v2 where its handler looks")
 {
     bench on(mode::keep);
-    for (auto const piece : {3, last}) {
+    for (auto const piece : { 3, last }) {
         CAPTURE(piece);
         on.write_piece(on.film, on.files, piece);
         auto const size = on.files.piece_size(lt::piece_index_t(piece));
         auto const blocks = (size + block - 1) / block;
         auto const bytes = some_bytes(std::int64_t(piece) * piece_length, size);
         auto const v1 = on.hash(on.film, piece);
-        auto const v2 = on.hash(on.film, piece, {}, blocks);
+        auto const v2 = on.hash(on.film, piece, { }, blocks);
         auto const both = on.hash(on.film, piece, disk_interface::v1_hash, blocks);
         CHECK(on.run_until([&] { return v1->times && v2->times && both->times; }));
         CHECK(v1->v1 == hash_of(bytes));
         CHECK(both->v1 == hash_of(bytes));
-        for (auto const& one : {v2, both}) {
+        for (auto const& one : { v2, both }) {
             REQUIRE(one->v2.size() == std::size_t(blocks));
             for (int at = 0; at < blocks; ++at)
                 CHECK(one->v2[std::size_t(at)]
                     == hash256_of(bytes.substr(std::size_t(at * block), block)));
         }
-        for (auto const& one : {v1, v2, both}) {
+        for (auto const& one : { v1, v2, both }) {
             CHECK(one->well());
             CHECK(one->piece == lt::piece_index_t(piece));
         }
@@ -632,7 +646,7 @@ TEST_CASE("a block is hashed alone")
     CHECK(there->v2.at(0) == hash256_of(some_bytes(block, block)));
     CHECK(end->v2.at(0)
         == hash256_of(some_bytes(std::int64_t(last) * piece_length + block, last_length - block)));
-    for (auto const& one : {missing, beyond, negative}) CHECK(one->error);
+    for (auto const& one : { missing, beyond, negative }) CHECK(one->error);
 }
 
 TEST_CASE("a piece of which not all is there is not hashed but given up")
@@ -696,8 +710,8 @@ TEST_CASE("a check while a piece is hashed answers both hashes")
     auto const writes = on.write_piece(on.film, on.files, 0);
     auto const hash = on.hash(on.film, 0);
     auto const checked = on.check(on.film);
-    auto const found = on.hash(
-        on.film, 0, disk_interface::sequential_access | disk_interface::v1_hash);
+    auto const found
+        = on.hash(on.film, 0, disk_interface::sequential_access | disk_interface::v1_hash);
     CHECK(on.run_until([&] { return hash->times && found->times && checked->times; }));
     on.run_ready();
     CHECK(hash->aborted());
@@ -718,7 +732,7 @@ TEST_CASE("a piece that is hashed twice answers both")
     CHECK(on.run_until([&] { return on.counter(lt::counters::queued_disk_jobs) == 0; }));
     on.clear_piece(on.film, 0);
     on.run_ready();
-    for (auto const& one : {first, second, third}) CHECK(one->times == 1);
+    for (auto const& one : { first, second, third }) CHECK(one->times == 1);
 }
 
 // Ends
@@ -747,7 +761,7 @@ TEST_CASE("aborting ends what is withheld, and later calls are answered")
     CHECK(on.run_dry());
     CHECK(late->aborted());
     CHECK(late_hash->aborted());
-    for (auto const times : {late_hash2->times, late_read->times, late_check->times})
+    for (auto const times : { late_hash2->times, late_read->times, late_check->times })
         CHECK(times == 1);
     CHECK(refused->status == lt::status_t::fatal_disk_error);
 }
@@ -791,7 +805,7 @@ TEST_CASE("abort may be called again, and may wait")
 
 TEST_CASE("a torrent that is removed while its piece is hashed ends it once")
 {
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
         auto const writes = on.write_piece(on.film, on.files, 0);
         auto const hash = on.hash(on.film, 0);
@@ -878,34 +892,34 @@ TEST_CASE("counters say what is under way")
     bench on;
     using lt::counters;
     auto const all = [&] {
-        return std::vector<std::int64_t>{on.counter(counters::num_read_jobs),
+        return std::vector<std::int64_t>{ on.counter(counters::num_read_jobs),
             on.counter(counters::num_write_jobs), on.counter(counters::queued_disk_jobs),
-            on.counter(counters::num_jobs), on.counter(counters::disk_blocks_in_use)};
+            on.counter(counters::num_jobs), on.counter(counters::disk_blocks_in_use) };
     };
-    CHECK(all() == std::vector<std::int64_t>{0, 0, 0, 0, 0});
+    CHECK(all() == std::vector<std::int64_t>{ 0, 0, 0, 0, 0 });
     on.write_piece(on.film, on.files, 0);
     on.hash(on.film, 0);
     auto const read = on.read(on.film, 0, 0, block);
-    CHECK(all() == std::vector<std::int64_t>{1, 4, 1, 6, 1});
+    CHECK(all() == std::vector<std::int64_t>{ 1, 4, 1, 6, 1 });
     CHECK(on.run_until([&] { return on.counter(counters::queued_disk_jobs) == 0; }));
     on.run_ready();
-    CHECK(all() == std::vector<std::int64_t>{0, 4, 0, 4, 1});
+    CHECK(all() == std::vector<std::int64_t>{ 0, 4, 0, 4, 1 });
     read->buffer.reset();
     on.clear_piece(on.film, 0);
     on.run_ready();
-    CHECK(all() == std::vector<std::int64_t>{0, 0, 0, 0, 0});
+    CHECK(all() == std::vector<std::int64_t>{ 0, 0, 0, 0, 0 });
     on.write_piece(on.film, on.files, 0);
     on.hash(on.film, 0);
     on.remove(on.film);
     CHECK(on.run_dry());
-    CHECK(all() == std::vector<std::int64_t>{0, 0, 0, 0, 0});
+    CHECK(all() == std::vector<std::int64_t>{ 0, 0, 0, 0, 0 });
 }
 
 // What is known to be good
 
 TEST_CASE("in mode stream a good piece is shown, and libtorrent is told of it when it goes")
 {
-    for (auto const kind : {test::kind::v1, test::kind::v2, test::kind::hybrid}) {
+    for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
         CAPTURE(test::name(kind));
         judged_bench on(kind, with(mode::stream));
         auto const writes = on.write_film(2);
@@ -937,14 +951,15 @@ TEST_CASE("in mode stream a good piece is shown, and libtorrent is told of it wh
 
 TEST_CASE("in mode keep a good piece is shown, and libtorrent is told so")
 {
-    for (auto const kind : {test::kind::v1, test::kind::v2, test::kind::hybrid}) {
+    for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
         CAPTURE(test::name(kind));
         judged_bench on(kind, with(mode::keep));
         auto const writes = on.write_film(last);
         auto const hash = on.hash_film(last);
         CHECK(on.run_until([&] { return hash->times > 0; }));
         CHECK(hash->well());
-        if (kind != test::kind::v2) CHECK(hash->v1 == on.torrent->hash_for_piece(lt::piece_index_t(last)));
+        if (kind != test::kind::v2)
+            CHECK(hash->v1 == on.torrent->hash_for_piece(lt::piece_index_t(last)));
         for (auto const& one : writes) CHECK(one->well());
         CHECK(on.has(last));
         on.clear_piece(on.film, last);
@@ -955,8 +970,8 @@ TEST_CASE("in mode keep a good piece is shown, and libtorrent is told so")
 
 TEST_CASE("libtorrent is told of a bad piece at once: what it hashes to, and its writes before")
 {
-    for (auto const how : {mode::stream, mode::keep}) {
-        for (auto const kind : {test::kind::v1, test::kind::v2, test::kind::hybrid}) {
+    for (auto const how : { mode::stream, mode::keep }) {
+        for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
             CAPTURE(test::name(kind));
             judged_bench on(kind, with(how));
             auto const writes = on.write_film(2, 1);
@@ -1012,11 +1027,11 @@ TEST_CASE("a piece whose hash comes later is judged then, whatever its handler d
     bench on;
     auto const film = on.add(info->files(), info->info_hashes().v1, owner.torrent());
     std::vector<std::shared_ptr<test::hashing>> hashes;
-    for (auto const piece : {0, 1, 2}) {
+    for (auto const piece : { 0, 1, 2 }) {
         on.write_piece(film, on.files, piece, 99); // not the film's
         // Whichever is told first takes the others with it.
         hashes.push_back(on.hash(film, piece, disk_interface::v1_hash, 0, [&] {
-            for (auto const other : {0, 1, 2}) on.clear_piece(film, other);
+            for (auto const other : { 0, 1, 2 }) on.clear_piece(film, other);
         }));
     }
     CHECK(on.run_until([&] { return on.counter(lt::counters::queued_disk_jobs) == 0; }));
@@ -1024,7 +1039,8 @@ TEST_CASE("a piece whose hash comes later is judged then, whatever its handler d
     for (auto const& one : hashes) CHECK(one->times == 0);
     CHECK(owner.handle().set_metadata(info->info_section()));
     CHECK(on.run_until([&] {
-        return std::all_of(hashes.begin(), hashes.end(), [](auto const& one) { return one->times; });
+        return std::all_of(
+            hashes.begin(), hashes.end(), [](auto const& one) { return one->times; });
     }));
 }
 
@@ -1039,7 +1055,7 @@ TEST_CASE("on demand, blocks that nobody wants are given up, and those that a pl
     on.run_ready();
     for (auto const& one : unwanted) CHECK(one->aborted());
 
-    lb_player_options options{};
+    lb_player_options options{ };
     options.position = 7 * piece_length;
     options.ahead_bytes = piece_length;
     lb_player player = 0;
@@ -1074,7 +1090,7 @@ TEST_CASE("set_memory_disk_io makes a disk of that size, and keeps connections")
     auto const files = test::layout(film_size, piece_length);
     lt::aux::vector<lt::download_priority_t, lt::file_index_t> const priorities;
     auto const holder = disk->new_torrent(
-        {files, nullptr, "", lt::storage_mode_sparse, priorities, name("sized").v1}, nullptr);
+        { files, nullptr, "", lt::storage_mode_sparse, priorities, name("sized").v1 }, nullptr);
     auto const cache = lookbehind::cache(name("sized"));
     std::uint64_t budget = 0;
     CHECK(lb_cache_budget(cache, &budget) == LB_OK);
@@ -1084,8 +1100,8 @@ TEST_CASE("set_memory_disk_io makes a disk of that size, and keeps connections")
 
 TEST_CASE("a disk of no size, or of more than can be counted, says why there is none")
 {
-    for (auto const budget : {std::int64_t(0), std::int64_t(-1), std::int64_t(100),
-             std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
+    for (auto const budget : { std::int64_t(0), std::int64_t(-1), std::int64_t(100),
+             std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max() }) {
         lt::io_context context;
         lt::settings_pack settings;
         lt::counters counters;
@@ -1093,7 +1109,7 @@ TEST_CASE("a disk of no size, or of more than can be counted, says why there is 
         CHECK_THROWS_WITH_AS(make(context, settings, counters), doctest::Contains("lookbehind"),
             std::invalid_argument);
     }
-    CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, {1})); // and none is left behind
+    CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, { 1 })); // and none is left behind
 }
 
 TEST_CASE("look-behind is named, found, counted and cleared, by index and by hash")
@@ -1101,11 +1117,11 @@ TEST_CASE("look-behind is named, found, counted and cleared, by index and by has
     judged_bench on(test::kind::hybrid, with(mode::stream));
     auto const index = int(std::uint32_t(on.film));
     auto const hashes = on.torrent->info_hashes();
-    for (auto const& one : {hashes, lt::info_hash_t(hashes.v1), lt::info_hash_t(hashes.v2)}) {
+    for (auto const& one : { hashes, lt::info_hash_t(hashes.v1), lt::info_hash_t(hashes.v2) }) {
         int available = -1;
         int named = -1;
         std::int64_t memory = -1;
-        CHECK(lookbehind::memory_disk_set_lookbehind(one, {3, -1, 4, -70000}));
+        CHECK(lookbehind::memory_disk_set_lookbehind(one, { 3, -1, 4, -70000 }));
         CHECK(lookbehind::memory_disk_get_lookbehind_stats(one, available, named, memory));
         CHECK(available == 0);
         CHECK(named == 2);
@@ -1127,7 +1143,7 @@ TEST_CASE("look-behind is named, found, counted and cleared, by index and by has
         CHECK(lookbehind::memory_disk_clear_lookbehind(index));
         CHECK(lookbehind::memory_disk_get_lookbehind_stats(one, available, named, memory));
         CHECK(named == 0);
-        CHECK(lookbehind::memory_disk_set_lookbehind(index, {}));
+        CHECK(lookbehind::memory_disk_set_lookbehind(index, { }));
         on.clear_piece(on.film, 3);
         on.run_ready();
     }
@@ -1139,8 +1155,9 @@ TEST_CASE("of a torrent that there is not, the functions say so")
     int available = -1;
     int named = -1;
     std::int64_t memory = -1;
-    for (auto const index : {1, -1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max()}) {
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(index, {1}));
+    for (auto const index :
+        { 1, -1, std::numeric_limits<int>::min(), std::numeric_limits<int>::max() }) {
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(index, { 1 }));
         CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(index));
         CHECK_FALSE(lookbehind::memory_disk_is_lookbehind_available(index, 1));
         CHECK_FALSE(lookbehind::memory_disk_get_lookbehind_stats(index, available, named, memory));
@@ -1148,8 +1165,8 @@ TEST_CASE("of a torrent that there is not, the functions say so")
         CHECK(named == 0);
         CHECK(memory == 0);
     }
-    for (auto const& hash : {name("nobody's"), lt::info_hash_t()}) {
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(hash, {1}));
+    for (auto const& hash : { name("nobody's"), lt::info_hash_t() }) {
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(hash, { 1 }));
         CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(hash));
         CHECK_FALSE(lookbehind::memory_disk_is_lookbehind_available(hash, 1));
         CHECK_FALSE(lookbehind::memory_disk_get_lookbehind_stats(hash, available, named, memory));
@@ -1165,11 +1182,11 @@ TEST_CASE("an index means the disk that was made last, and a hash any")
         bench second;
         auto const extra = second.add(second.files, name("extra").v1);
         auto const index = int(std::uint32_t(extra));
-        CHECK(lookbehind::memory_disk_set_lookbehind(index, {1, 2, 3}));
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("extra"), {1, 2}));
+        CHECK(lookbehind::memory_disk_set_lookbehind(index, { 1, 2, 3 }));
+        CHECK(lookbehind::memory_disk_set_lookbehind(name("extra"), { 1, 2 }));
         auto const only_first = first.add(first.files, name("only in the first").v1);
         CHECK(only_first == extra);
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("only in the first"), {1}));
+        CHECK(lookbehind::memory_disk_set_lookbehind(name("only in the first"), { 1 }));
         int available = 0;
         int named = 0;
         std::int64_t memory = 0;

@@ -1,6 +1,6 @@
 // Each fault of the disk that this one replaces, as a test that this one does not have it: a global
-// pointer to a disk that is gone, another instance behind it than the session's, a global size and a
-// flag without protection, callbacks that outlive their disk, one lock for all.
+// pointer to a disk that is gone, another instance behind it than the session's, a global size and
+// a flag without protection, callbacks that outlive their disk, one lock for all.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -48,7 +48,7 @@ lt::info_hash_t name(std::string const& text)
     return lt::info_hash_t(lt::hasher(text).final());
 }
 
-std::vector<lt::info_hash_t> const both{name("one"), name("other")};
+std::vector<lt::info_hash_t> const both{ name("one"), name("other") };
 
 // A disk with two torrents, at the indices 0 and 1.
 struct bench final : test::workbench {
@@ -148,8 +148,8 @@ PARKABLE(lb_read_back,
 PARKABLE(lb_evict, (lb_storage storage, std::uint32_t first, std::uint32_t end, std::size_t* count),
     (storage, first, end, count))
 PARKABLE(lb_release, (void const* data), (data))
-PARKABLE(lb_lookbehind_set,
-    (lb_storage storage, std::uint32_t const* named, std::size_t count), (storage, named, count))
+PARKABLE(lb_lookbehind_set, (lb_storage storage, std::uint32_t const* named, std::size_t count),
+    (storage, named, count))
 PARKABLE(lb_lookbehind_clear, (lb_storage storage), (storage))
 PARKABLE(lb_lookbehind_available, (lb_storage storage, std::uint32_t piece, bool* available),
     (storage, piece, available))
@@ -167,9 +167,9 @@ TEST_CASE("use after free of the global instance: disks go while other threads c
         on.write_piece(on.one, on.files, round % pieces);
         on.hash(on.one, round % pieces);
         on.run_ready();
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), {1}));
+        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
         on.remove(on.one);
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), {1}));
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
         on.add(on.files, name("one").v1);
         on.run_ready();
     }
@@ -178,19 +178,21 @@ TEST_CASE("use after free of the global instance: disks go while other threads c
 
 TEST_CASE("use after free of the global instance: of two disks either may go first")
 {
-    for (auto const last_goes_first : {true, false}) {
+    for (auto const last_goes_first : { true, false }) {
         auto first = std::make_unique<bench>();
         auto last = std::make_unique<bench>();
         auto const ours = first->add(first->files, name("of the first").v1);
         (last_goes_first ? last : first).reset();
-        CHECK(lookbehind::memory_disk_set_lookbehind(0, {1}));
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), {1}));
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("of the first"), {1}) == last_goes_first);
-        CHECK(lookbehind::memory_disk_set_lookbehind(int(std::uint32_t(ours)), {1}) == last_goes_first);
+        CHECK(lookbehind::memory_disk_set_lookbehind(0, { 1 }));
+        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
+        CHECK(
+            lookbehind::memory_disk_set_lookbehind(name("of the first"), { 1 }) == last_goes_first);
+        CHECK(lookbehind::memory_disk_set_lookbehind(int(std::uint32_t(ours)), { 1 })
+            == last_goes_first);
         first.reset();
         last.reset();
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, {1}));
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), {1}));
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, { 1 }));
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
     }
 }
 
@@ -205,7 +207,7 @@ TEST_CASE("another instance behind the functions: what they say is what the sess
     int available = 0;
     int named = 0;
     std::int64_t memory = 0;
-    CHECK(lookbehind::memory_disk_set_lookbehind(0, {1, 2, 3}));
+    CHECK(lookbehind::memory_disk_set_lookbehind(0, { 1, 2, 3 }));
     CHECK(lookbehind::memory_disk_get_lookbehind_stats(0, available, named, memory));
     CHECK(available == 3);
     CHECK(memory >= 3 * (64 << 10));
@@ -231,12 +233,13 @@ TEST_CASE("a raw pointer to the disk: handles, players and pins are good after i
     });
     on.reset();
     reader.join();
-    CHECK(std::string(reinterpret_cast<char const*>(pinned), 3 * block) == some_bytes(5, 3 * block));
+    CHECK(
+        std::string(reinterpret_cast<char const*>(pinned), 3 * block) == some_bytes(5, 3 * block));
     CHECK(lb_release(pinned) == LB_OK);
     std::uint8_t const byte = 0;
     CHECK(lb_write(storage, 1, 0, &byte, 1, nullptr, nullptr) == LB_ABORTED);
     CHECK(lb_get(storage, 0, 0, &pinned, nullptr) != LB_OK);
-    lb_cache_statistics stats{};
+    lb_cache_statistics stats{ };
     CHECK(lb_cache_stats(cache, &stats) == LB_OK);
     CHECK(stats.storages == 0);
     CHECK(lb_player_close(player) == LB_OK);
@@ -254,13 +257,16 @@ void call_at_the_end()
     auto found = false;
     // A thread of its own: the library refuses the first call of one whose thread-locals are gone.
     std::thread([&] {
-        found = lookbehind::memory_disk_set_lookbehind(0, {1})
+        found = lookbehind::memory_disk_set_lookbehind(0, { 1 })
             && lookbehind::memory_disk_clear_lookbehind(name("other"));
     }).join();
     ::_exit(found ? 0 : 1);
 }
 
-__attribute__((constructor(101))) void register_call() { std::atexit(call_at_the_end); }
+__attribute__((constructor(101))) void register_call()
+{
+    std::atexit(call_at_the_end);
+}
 
 } // namespace
 
@@ -285,7 +291,7 @@ TEST_CASE("use after free of the global instance: threads call on while the proc
 TEST_CASE("an unprotected global size: disks that are made at once have each their own")
 {
     std::vector<std::thread> threads;
-    std::atomic<int> wrong{0};
+    std::atomic<int> wrong{ 0 };
     for (int number = 1; number <= 4; ++number) {
         threads.emplace_back([&, number] {
             for (int round = 0; round < test::rounds(20); ++round) {
@@ -299,10 +305,11 @@ TEST_CASE("an unprotected global size: disks that are made at once have each the
                 auto const files = test::layout(pieces * piece_length, piece_length);
                 lt::aux::vector<lt::download_priority_t, lt::file_index_t> const priorities;
                 auto const holder = disk->new_torrent(
-                    {files, nullptr, "", lt::storage_mode_sparse, priorities, hash.v1}, nullptr);
+                    { files, nullptr, "", lt::storage_mode_sparse, priorities, hash.v1 }, nullptr);
                 auto const cache = lookbehind::cache(hash);
                 std::uint64_t budget = 0;
-                if (lb_cache_budget(cache, &budget) != LB_OK || std::int64_t(budget) != size) ++wrong;
+                if (lb_cache_budget(cache, &budget) != LB_OK || std::int64_t(budget) != size)
+                    ++wrong;
                 lb_cache_close(cache);
             }
         });
@@ -313,7 +320,8 @@ TEST_CASE("an unprotected global size: disks that are made at once have each the
 
 // 3: m_abort
 
-TEST_CASE("an abort that is not seen, or waits: it returns while hashing, and what comes later ends")
+TEST_CASE(
+    "an abort that is not seen, or waits: it returns while hashing, and what comes later ends")
 {
     test::callers const threads(both);
     bench on;
@@ -343,7 +351,7 @@ TEST_CASE("an abort that is not seen, or waits: it returns while hashing, and wh
 TEST_CASE("callbacks that outlive the disk run, and find all they need")
 {
     auto const pins = test::pins();
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         bench on(with(how));
         on.write_piece(on.one, on.files, 0);
         auto const read = on.read(on.one, 0, 1, 3 * block);
@@ -373,7 +381,7 @@ TEST_CASE("callbacks that outlive the disk run, and find all they need")
 TEST_CASE("callbacks that never run let go of what they hold")
 {
     auto const pins = test::pins();
-    for (auto const how : {mode::stream, mode::keep}) {
+    for (auto const how : { mode::stream, mode::keep }) {
         test::workbench on(with(how));
         auto const files = test::layout(pieces * piece_length, piece_length);
         auto const film = on.add(files, name("one").v1);
@@ -393,7 +401,8 @@ TEST_CASE("callbacks that never run let go of what they hold")
 
 // 6: one lock for all
 
-// That of the list of sessions is held while a torrent is looked up in it, and not while a call works.
+// That of the list of sessions is held while a torrent is looked up in it, and not while a call
+// works.
 TEST_CASE("lock contention: a call that works makes no other wait")
 {
     bench on;
@@ -416,19 +425,20 @@ TEST_CASE("lock contention: a call that works makes no other wait")
         char const* within;
         std::function<void()> call;
     } const calls[] = {
-        {"lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(0, {1}); }},
-        {"lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(name("one"), {1}); }},
-        {"lb_lookbehind_clear", [] { lookbehind::memory_disk_clear_lookbehind(0); }},
-        {"lb_lookbehind_available", [] { lookbehind::memory_disk_is_lookbehind_available(0, 1); }},
-        {"lb_lookbehind_stats",
+        { "lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(0, { 1 }); } },
+        { "lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }); } },
+        { "lb_lookbehind_clear", [] { lookbehind::memory_disk_clear_lookbehind(0); } },
+        { "lb_lookbehind_available",
+            [] { lookbehind::memory_disk_is_lookbehind_available(0, 1); } },
+        { "lb_lookbehind_stats",
             [] {
                 int available = 0;
                 int named = 0;
                 std::int64_t memory = 0;
                 lookbehind::memory_disk_get_lookbehind_stats(0, available, named, memory);
-            }},
+            } },
         // Evictions of other threads.
-        {"lb_evict", [&] { lb_evict(storage, 0, pieces, nullptr); }},
+        { "lb_evict", [&] { lb_evict(storage, 0, pieces, nullptr); } },
     };
     for (auto const& one : calls) {
         CAPTURE(one.within);
@@ -452,11 +462,11 @@ TEST_CASE("lock contention: libtorrent's thread at work makes no caller wait")
         char const* within;
         std::function<void()> call;
     } const calls[] = {
-        {"lb_write", [&] { on.write_piece(on.one, on.files, 0); }},
-        {"lb_read_back", [&] { on.read(on.one, 0, 0, block)->buffer.reset(); }},
-        {"lb_storage_add", [&] { extra = on.add(on.files, name("extra").v1); }},
-        {"lb_storage_remove", [&] { on.remove(extra); }},
-        {"lb_evict", [&] { on.clear_piece(on.one, 0); }},
+        { "lb_write", [&] { on.write_piece(on.one, on.files, 0); } },
+        { "lb_read_back", [&] { on.read(on.one, 0, 0, block)->buffer.reset(); } },
+        { "lb_storage_add", [&] { extra = on.add(on.files, name("extra").v1); } },
+        { "lb_storage_remove", [&] { on.remove(extra); } },
+        { "lb_evict", [&] { on.clear_piece(on.one, 0); } },
     };
     for (auto const& one : calls) {
         CAPTURE(one.within);

@@ -23,8 +23,8 @@ TEST_CASE("all bytes are right, in the cache and through libtorrent")
 {
     auto const size = test::sizes::get();
     auto const budget = size.film + size.film / 8;
-    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
-        for (auto const seeders : {1, 3}) {
+    for (auto const how : { kind::v1, kind::v2, kind::hybrid }) {
+        for (auto const seeders : { 1, 3 }) {
             INFO(std::string(test::name(how)), ", seeders: ", seeders);
             test::scene on(size.film, size.piece, how, seeders, test::keeping(budget));
             on.who.wait_finished(60s);
@@ -42,7 +42,7 @@ TEST_CASE("all bytes are right, in the cache and through libtorrent")
 
 TEST_CASE("a magnet link is kept, whose hashes come from peers")
 {
-    for (auto const how : {kind::v2, kind::hybrid}) {
+    for (auto const how : { kind::v2, kind::hybrid }) {
         INFO(std::string(test::name(how)));
         auto const& film = test::shared_film(16 * MiB);
         auto const torrent = test::make_torrent(film, 64 << 10, how);
@@ -94,9 +94,8 @@ TEST_CASE("a full check finds what is there")
     on.seeders.clear(); // nobody to get it from again
     on.who.forget();
     on.who.handle().force_recheck();
-    on.who.wait("the check to begin", 20s, [&] {
-        return on.who.handle().status().state != lt::torrent_status::seeding;
-    });
+    on.who.wait("the check to begin", 20s,
+        [&] { return on.who.handle().status().state != lt::torrent_status::seeding; });
     on.who.wait("the check", 20s, [&] {
         auto const status = on.who.handle().status();
         return status.state == lt::torrent_status::seeding && status.num_pieces == 64;

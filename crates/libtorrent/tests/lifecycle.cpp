@@ -1,5 +1,5 @@
-// Sessions and torrents that come and go, stop, and are checked, at any moment, while players read and
-// other threads call. TEST_SEED repeats a run's moments, TEST_ROUNDS makes more of them.
+// Sessions and torrents that come and go, stop, and are checked, at any moment, while players read
+// and other threads call. TEST_SEED repeats a run's moments, TEST_ROUNDS makes more of them.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -69,8 +69,8 @@ public:
     // Nothing, or what is wrong once the session has ended, and nobody plays.
     std::string trouble(lookbehind::config const& config) const
     {
-        if (cache_ == 0) return {}; // the session had no torrent yet
-        lb_cache_statistics stats{};
+        if (cache_ == 0) return { }; // the session had no torrent yet
+        lb_cache_statistics stats{ };
         if (lb_cache_stats(cache_, &stats) != LB_OK) return "no statistics";
         std::string wrong;
         if (stats.resident_peak > std::uint64_t(config.budget)) wrong += "above the budget; ";
@@ -97,8 +97,8 @@ std::string errors(test::leecher const& who)
 // Lets the leecher go on for a random moment.
 void a_moment(test::leecher& who, std::mt19937_64& random, int const most_ms)
 {
-    auto const end =
-        test::clock::now() + std::chrono::microseconds(random() % std::uint64_t(most_ms * 1000));
+    auto const end
+        = test::clock::now() + std::chrono::microseconds(random() % std::uint64_t(most_ms * 1000));
     do {
         who.drain();
         std::this_thread::sleep_for(std::min<test::clock::duration>(
@@ -106,10 +106,11 @@ void a_moment(test::leecher& who, std::mt19937_64& random, int const most_ms)
     } while (test::clock::now() < end);
 }
 
-// Lets it go on until some more of the torrent comes, if it does before long, and then for a moment.
+// Lets it go on until some more of the torrent comes, if it does before long, and then for a
+// moment.
 void under_way(test::leecher& who, lt::torrent_handle const& torrent, std::mt19937_64& random)
 {
-    auto const received = [&] { return torrent.status({}).total_payload_download; };
+    auto const received = [&] { return torrent.status({ }).total_payload_download; };
     auto const enough = received() + std::int64_t(random() % std::uint64_t(MiB / 2));
     auto const latest = test::clock::now() + (random() % 8 ? 200ms : 0ms);
     while (received() <= enough && test::clock::now() < latest) {
@@ -131,7 +132,7 @@ lt::torrent_handle add(test::leecher& who, seeded const& what)
 
 void connect(lt::torrent_handle const& handle, int const port)
 {
-    handle.connect_peer({lt::make_address_v4("127.0.0.1"), std::uint16_t(port)});
+    handle.connect_peer({ lt::make_address_v4("127.0.0.1"), std::uint16_t(port) });
 }
 
 } // namespace
@@ -144,10 +145,10 @@ void connect(lt::torrent_handle const& handle, int const port)
 TEST_CASE("a session ends with reads, writes and hashes in flight")
 {
     SEEDED_RANDOM;
-    for (auto const how : {kind::v1, kind::hybrid, kind::v2}) {
+    for (auto const how : { kind::v1, kind::hybrid, kind::v2 }) {
         INFO(std::string(test::name(how)));
         seeded const what(how);
-        test::callers const callers({what.torrent->info_hashes()});
+        test::callers const callers({ what.torrent->info_hashes() });
         test::spectator spectator(what.film, *what.torrent, random());
         for (int round = 0; round < test::rounds(12); ++round) {
             CAPTURE(round);
@@ -176,12 +177,12 @@ TEST_CASE("torrents are removed and added again at once, under each other's inde
     SEEDED_RANDOM;
     seeded const one(kind::v1, 1);
     seeded const other(kind::hybrid, 2);
-    for (auto const& config : {test::streaming(stream_budget), test::keeping(2 * keep_budget)}) {
-        test::callers const callers({one.torrent->info_hashes(), other.torrent->info_hashes()});
+    for (auto const& config : { test::streaming(stream_budget), test::keeping(2 * keep_budget) }) {
+        test::callers const callers({ one.torrent->info_hashes(), other.torrent->info_hashes() });
         test::spectator first(one.film, *one.torrent, random());
         test::spectator second(other.film, *other.torrent, random());
         test::leecher who(one.torrent, quick(config));
-        std::vector<lt::torrent_handle> there{who.handle(), add(who, other)};
+        std::vector<lt::torrent_handle> there{ who.handle(), add(who, other) };
         witness const left(*one.torrent);
         for (int round = 0; round < test::rounds(25); ++round) {
             connect(there[0], one.seeder.port());
@@ -189,8 +190,8 @@ TEST_CASE("torrents are removed and added again at once, under each other's inde
             under_way(who, there[random() % 2], random);
             auto const swap = random() % 2 == 0;
             auto const remove = [&](std::size_t const which) {
-                who.session().remove_torrent(there[which], random() % 2 ? lt::session::delete_files
-                                                                        : lt::remove_flags_t{});
+                who.session().remove_torrent(
+                    there[which], random() % 2 ? lt::session::delete_files : lt::remove_flags_t{ });
             };
             // Their indices are free again when they have told all, which may be between the two.
             remove(swap ? 1 : 0);
@@ -228,21 +229,22 @@ TEST_CASE("a torrent is paused and resumed at any moment, and plays on")
 {
     SEEDED_RANDOM;
     seeded const what(kind::v1);
-    for (auto const& config : {test::streaming(stream_budget), test::keeping(keep_budget)}) {
-        test::callers const callers({what.torrent->info_hashes()});
+    for (auto const& config : { test::streaming(stream_budget), test::keeping(keep_budget) }) {
+        test::callers const callers({ what.torrent->info_hashes() });
         test::spectator spectator(what.film, *what.torrent, random());
         test::leecher who(what.torrent, quick(config));
         for (int round = 0; round < test::rounds(15); ++round) {
             who.connect(what.seeder.port());
             under_way(who, who.handle(), random);
-            who.handle().pause(random() % 2 ? lt::torrent_handle::graceful_pause : lt::pause_flags_t{});
+            who.handle().pause(
+                random() % 2 ? lt::torrent_handle::graceful_pause : lt::pause_flags_t{ });
             a_moment(who, random, 20);
             who.handle().resume();
         }
         who.connect(what.seeder.port());
         auto const before = spectator.bytes();
-        who.wait_despite_errors("more to be played", 20s,
-            [&] { return spectator.bytes() > before + 2 * MiB; });
+        who.wait_despite_errors(
+            "more to be played", 20s, [&] { return spectator.bytes() > before + 2 * MiB; });
         spectator.leave();
         CHECK(spectator.trouble() == "");
         CHECK(errors(who) == "");
@@ -256,11 +258,11 @@ TEST_CASE("a torrent is paused and resumed at any moment, and plays on")
 TEST_CASE("a torrent is checked anew at any moment, and plays on")
 {
     SEEDED_RANDOM;
-    for (auto const how : {kind::v1, kind::hybrid}) {
+    for (auto const how : { kind::v1, kind::hybrid }) {
         INFO(std::string(test::name(how)));
         seeded const what(how);
-        for (auto const& config : {test::streaming(stream_budget), test::keeping(keep_budget)}) {
-            test::callers const callers({what.torrent->info_hashes()});
+        for (auto const& config : { test::streaming(stream_budget), test::keeping(keep_budget) }) {
+            test::callers const callers({ what.torrent->info_hashes() });
             test::spectator spectator(what.film, *what.torrent, random());
             test::leecher who(what.torrent, quick(config));
             for (int round = 0; round < test::rounds(7); ++round) {
@@ -269,14 +271,14 @@ TEST_CASE("a torrent is checked anew at any moment, and plays on")
                 who.handle().force_recheck();
             }
             who.wait_despite_errors("the check to end", 20s, [&] {
-                auto const state = who.handle().status({}).state;
+                auto const state = who.handle().status({ }).state;
                 return state != lt::torrent_status::checking_files
                     && state != lt::torrent_status::checking_resume_data;
             });
             who.connect(what.seeder.port());
             auto const before = spectator.bytes();
-            who.wait_despite_errors("more to be played", 20s,
-                [&] { return spectator.bytes() > before + 2 * MiB; });
+            who.wait_despite_errors(
+                "more to be played", 20s, [&] { return spectator.bytes() > before + 2 * MiB; });
             spectator.leave();
             CHECK(spectator.trouble() == "");
             CHECK(errors(who) == "");
@@ -292,8 +294,8 @@ TEST_CASE("a session is another one's seeder in the same process, and either may
 {
     SEEDED_RANDOM;
     seeded const what(kind::hybrid);
-    for (auto const keeper_first : {true, false}) {
-        test::callers const callers({what.torrent->info_hashes()});
+    for (auto const keeper_first : { true, false }) {
+        test::callers const callers({ what.torrent->info_hashes() });
         auto const keeping = test::keeping(keep_budget);
         auto const streaming = test::streaming(stream_budget);
         auto keeper = std::make_unique<test::leecher>(what.torrent, quick(keeping));
@@ -310,7 +312,7 @@ TEST_CASE("a session is another one's seeder in the same process, and either may
             viewer.play(what.torrent->total_size());
             CHECK(viewer.position() == what.torrent->total_size());
         }
-        CHECK(keeper->handle().status({}).total_payload_upload >= what.torrent->total_size());
+        CHECK(keeper->handle().status({ }).total_payload_upload >= what.torrent->total_size());
 
         // One goes while the other one is at it.
         test::spectator spectator(what.film, *what.torrent, random());

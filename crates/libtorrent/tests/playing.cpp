@@ -24,8 +24,8 @@ std::int64_t milliseconds(test::clock::duration time)
 TEST_CASE("a film larger than the budget plays to its end")
 {
     auto const size = test::sizes::get();
-    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
-        for (auto const seeders : {1, 3}) {
+    for (auto const how : { kind::v1, kind::v2, kind::hybrid }) {
+        for (auto const seeders : { 1, 3 }) {
             INFO(std::string(test::name(how)), ", seeders: ", seeders);
             test::scene on(size.film, size.piece, how, seeders, test::streaming(size.budget));
             auto const ahead = std::uint64_t(size.budget / 4);
@@ -44,7 +44,7 @@ TEST_CASE("seeks back and forth resume, and lose no seeder")
     auto const seed = test::random_seed();
     INFO("TEST_SEED=", seed);
     std::mt19937_64 random(seed);
-    auto const kinds = {kind::v1, kind::v2, kind::hybrid};
+    auto const kinds = { kind::v1, kind::v2, kind::hybrid };
     auto const how = size.full ? *(kinds.begin() + random() % 3) : kind::v1;
     INFO(std::string(test::name(how)));
     test::scene on(size.film, size.piece, how, 1, test::streaming(size.budget));
@@ -73,8 +73,8 @@ TEST_CASE("after a seek, what was requested for the old place does not come firs
     test::viewer viewer(on.who, on.in, on.whole, *on.torrent, 8 * MiB);
     viewer.play(256 * test::KiB);
     on.seeders.front()->limit_upload(2 * MiB);
-    auto const received = [&] { return on.who.handle().status({}).total_payload_download; };
-    for (auto const to : {30 * MiB, 10 * MiB, 40 * MiB}) {
+    auto const received = [&] { return on.who.handle().status({ }).total_payload_download; };
+    for (auto const to : { 30 * MiB, 10 * MiB, 40 * MiB }) {
         viewer.seek(to);
         auto const before = received();
         viewer.play(256 * test::KiB);
@@ -109,7 +109,7 @@ TEST_CASE("nothing is downloaded that nobody wants")
     // Windows reach a piece further than they are long; late blocks may be a piece more.
     CHECK(on.in.stats().publications <= 7);
     CHECK(on.in.stats().assembling == 0);
-    auto const status = on.who.handle().status({});
+    auto const status = on.who.handle().status({ });
     CHECK(status.total_payload_download <= 2 * MiB);
 }
 
@@ -118,14 +118,13 @@ TEST_CASE("who wants nothing loses no seeder")
     test::scene on(16 * MiB, 256 << 10, kind::v1, 1, test::streaming(4 * MiB));
     on.who.wait("a seeder", 5s, [&] { return on.who.seen().connects > 0; });
     // What is downloaded to keep it is dropped, and never answered for.
-    on.who.wait("the anchor", 5s, [&] {
-        return on.who.handle().status({}).total_payload_download >= 256 * test::KiB;
-    });
+    on.who.wait("the anchor", 5s,
+        [&] { return on.who.handle().status({ }).total_payload_download >= 256 * test::KiB; });
     auto const later = test::clock::now() + 1500ms;
     on.who.wait("a while", 10s, [&] { return test::clock::now() > later; });
     CHECK(on.who.seen().finishes == 0);
     CHECK(on.in.stats().assembling + on.in.stats().published == 0);
-    CHECK(on.who.handle().status({}).num_peers == 1);
+    CHECK(on.who.handle().status({ }).num_peers == 1);
     // It is wanted like any other.
     test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
     viewer.seek(15 * MiB);
@@ -138,7 +137,7 @@ TEST_CASE("who wants nothing loses no seeder")
 
 TEST_CASE("a magnet link plays, whose hashes come from peers")
 {
-    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
+    for (auto const how : { kind::v1, kind::v2, kind::hybrid }) {
         INFO(std::string(test::name(how)));
         auto const& film = test::shared_film(16 * MiB);
         auto const torrent = test::make_torrent(film, 64 << 10, how);
@@ -157,7 +156,7 @@ TEST_CASE("a magnet link plays, whose hashes come from peers")
 
 TEST_CASE("a bad piece is refused, and comes from somebody else")
 {
-    for (auto const how : {kind::v1, kind::v2, kind::hybrid}) {
+    for (auto const how : { kind::v1, kind::v2, kind::hybrid }) {
         INFO(std::string(test::name(how)));
         test::film const good(8 * MiB, 7);
         test::film const bad(8 * MiB, 7);
@@ -169,7 +168,8 @@ TEST_CASE("a bad piece is refused, and comes from somebody else")
         who.connect(liar.port());
         test::viewer viewer(who, in, good, *torrent, MiB);
         viewer.play(3 * 256 * test::KiB);
-        who.wait("the bad piece to be noticed", 10s, [&] { return !who.seen().hash_failed.empty(); });
+        who.wait(
+            "the bad piece to be noticed", 10s, [&] { return !who.seen().hash_failed.empty(); });
         CHECK(who.seen().hash_failed.front() == 3);
         CHECK(!in.has(3));
         test::seeder honest(good, torrent);

@@ -25,14 +25,16 @@ using test::kind;
 
 int failures = 0;
 
-void check(bool holds, char const* what, int line) {
+void check(bool holds, char const* what, int line)
+{
     if (holds) return;
     std::fprintf(stderr, "  line %d: not so: %s\n", line, what);
     ++failures;
 }
 #define CHECK(condition) check(condition, #condition, __LINE__)
 
-void run(std::string const& name, std::function<void()> const& body) {
+void run(std::string const& name, std::function<void()> const& body)
+{
     auto const start = test::clock::now();
     int const before = failures;
     test::watchdog const guard(name, 60s);
@@ -43,13 +45,14 @@ void run(std::string const& name, std::function<void()> const& body) {
         ++failures;
     }
     std::printf("%s %s (%.2f s)\n", failures == before ? "ok    " : "FAILED", name.c_str(),
-                std::chrono::duration<double>(test::clock::now() - start).count());
+        std::chrono::duration<double>(test::clock::now() - start).count());
 }
 
 constexpr std::int64_t size = (5 << 20) + 12345;
 constexpr int piece = 64 << 10;
 
-void any_range_of_a_film_can_be_computed() {
+void any_range_of_a_film_can_be_computed()
+{
     std::vector<char> whole(1000);
     test::film_bytes(7, 0, whole);
     for (int begin = 0; begin < 40; ++begin) {
@@ -62,7 +65,8 @@ void any_range_of_a_film_can_be_computed() {
     CHECK(other != whole);
 }
 
-void a_film_arrives(kind how, int files, int seeders) {
+void a_film_arrives(kind how, int files, int seeders)
+{
     test::film const& film = test::shared_film(size, 1, files);
     auto const torrent = test::make_torrent(film, piece, how);
     CHECK(torrent->v1() == (how != kind::v2));
@@ -78,11 +82,11 @@ void a_film_arrives(kind how, int files, int seeders) {
     CHECK(leecher.seen().connects <= seeders); // a small film may be there before the last is
     CHECK(leecher.wrong_pieces(film).empty());
     CHECK(film.is_at(leecher.save_path()));
-    if (!leecher.seen().clean())
-        std::fprintf(stderr, "%s\n", leecher.seen().summary().c_str());
+    if (!leecher.seen().clean()) std::fprintf(stderr, "%s\n", leecher.seen().summary().c_str());
 }
 
-void a_damaged_piece_is_seen(kind how) {
+void a_damaged_piece_is_seen(kind how)
+{
     test::film const film(size, 2);
     auto const torrent = test::make_torrent(film, piece, how);
     film.damage(torrent->files(), lt::piece_index_t(3), 1000);
@@ -90,14 +94,15 @@ void a_damaged_piece_is_seen(kind how) {
     test::seeder const liar(film, torrent);
     test::leecher leecher(torrent, lt::mmap_disk_io_constructor);
     leecher.connect(liar.port());
-    leecher.wait_despite_errors("a bad hash", 20s,
-                                [&] { return !leecher.seen().hash_failed.empty(); });
+    leecher.wait_despite_errors(
+        "a bad hash", 20s, [&] { return !leecher.seen().hash_failed.empty(); });
     CHECK(leecher.seen().hash_failed.at(0) == 3);
     CHECK(!leecher.seen().clean());
     leecher.wait_despite_errors("a ban", 20s, [&] { return !leecher.seen().bans.empty(); });
 }
 
-void a_wait_ends_and_says_for_what() {
+void a_wait_ends_and_says_for_what()
+{
     test::film const& film = test::shared_film(size);
     auto const torrent = test::make_torrent(film, piece, kind::v1);
     test::leecher leecher(torrent, lt::mmap_disk_io_constructor);
@@ -111,7 +116,8 @@ void a_wait_ends_and_says_for_what() {
     CHECK(what.find("0 peers") != std::string::npos);
 }
 
-void what_hangs_is_ended_and_leaves_nothing() {
+void what_hangs_is_ended_and_leaves_nothing()
+{
     int ends[2];
     CHECK(::pipe(ends) == 0);
     pid_t const pid = ::fork(); // no session lives
@@ -136,7 +142,8 @@ void what_hangs_is_ended_and_leaves_nothing() {
     for (std::string path; std::getline(lines, path);) CHECK(::access(path.c_str(), F_OK) != 0);
 }
 
-void upload_can_be_limited() {
+void upload_can_be_limited()
+{
     test::film const& film = test::shared_film(size);
     auto const torrent = test::make_torrent(film, piece, kind::v1);
     test::seeder_options slow;
@@ -152,7 +159,8 @@ void upload_can_be_limited() {
     CHECK(leecher.seen().clean());
 }
 
-void only_what_is_wanted_comes() {
+void only_what_is_wanted_comes()
+{
     test::film const& film = test::shared_film(size);
     auto const torrent = test::make_torrent(film, piece, kind::v1);
     test::seeder const seeder(film, torrent);
@@ -165,15 +173,16 @@ void only_what_is_wanted_comes() {
 
 } // namespace
 
-int main() {
+int main()
+{
     run("any range of a film can be computed", any_range_of_a_film_can_be_computed);
-    for (kind const how : {kind::v1, kind::v2, kind::hybrid})
-        for (int const files : {1, 4})
-            for (int const seeders : {1, 3})
-                run(std::string("a film arrives: ") + test::name(how) + ", " +
-                        std::to_string(files) + " files, " + std::to_string(seeders) + " seeders",
+    for (kind const how : { kind::v1, kind::v2, kind::hybrid })
+        for (int const files : { 1, 4 })
+            for (int const seeders : { 1, 3 })
+                run(std::string("a film arrives: ") + test::name(how) + ", " + std::to_string(files)
+                        + " files, " + std::to_string(seeders) + " seeders",
                     [=] { a_film_arrives(how, files, seeders); });
-    for (kind const how : {kind::v1, kind::v2, kind::hybrid})
+    for (kind const how : { kind::v1, kind::v2, kind::hybrid })
         run(std::string("a damaged piece is seen: ") + test::name(how),
             [=] { a_damaged_piece_is_seen(how); });
     run("a wait ends and says for what", a_wait_ends_and_says_for_what);

@@ -56,7 +56,8 @@ std::vector<char> torrent_of(std::string const& path, int const piece, int const
 } // namespace
 
 lbt_seeder* lbt_seed(char const* const path, char const* const address, std::uint16_t const port,
-    std::int32_t const piece, std::int32_t const version, lbt_torrent const torrent, void* const context, lbt_why* const why)
+    std::int32_t const piece, std::int32_t const version, lbt_torrent const torrent,
+    void* const context, lbt_why* const why)
 {
     return guard<lbt_seeder*>(nullptr, why, [&]() -> lbt_seeder* {
         std::string from = path;
@@ -68,7 +69,8 @@ lbt_seeder* lbt_seed(char const* const path, char const* const address, std::uin
         auto const host = std::string(address);
         auto const bracketed = host.find(':') == std::string::npos ? host : '[' + host + ']';
         pack.set_str(set::listen_interfaces, bracketed + ':' + std::to_string(port));
-        for (auto const off : {set::enable_dht, set::enable_lsd, set::enable_upnp, set::enable_natpmp})
+        for (auto const off :
+            { set::enable_dht, set::enable_lsd, set::enable_upnp, set::enable_natpmp })
             pack.set_bool(off, false);
         pack.set_bool(set::allow_multiple_connections_per_ip, true);
         auto seeder = std::make_unique<lbt_seeder>(lt::session_params(pack));

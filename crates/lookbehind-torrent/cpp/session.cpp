@@ -141,13 +141,13 @@ bool lbt_connect(lbt_session* const session, char const* const address, std::uin
     return guard(false, why, [&] {
         // Of a peer that a tracker names again libtorrent forgets a failure, and goes on trying.
         auto const source = lt::peer_info::tracker;
-        session->torrent.connect_peer({lt::make_address(address), port}, source);
+        session->torrent.connect_peer({ lt::make_address(address), port }, source);
         return true;
     });
 }
 
-void lbt_wait(lbt_session* const session, int const milliseconds, lbt_told const told,
-    void* const context)
+void lbt_wait(
+    lbt_session* const session, int const milliseconds, lbt_told const told, void* const context)
 {
     guard(false, nullptr, [&] {
         if (session->session.wait_for_alert(std::chrono::milliseconds(milliseconds)) == nullptr)
@@ -164,7 +164,7 @@ void lbt_wait(lbt_session* const session, int const milliseconds, lbt_told const
 lbt_progress lbt_state(lbt_session* const session, lbt_figures* const figures, lbt_why* const why)
 {
     return guard(LBT_FAILED, why, [&] {
-        auto const status = session->torrent.status({});
+        auto const status = session->torrent.status({ });
         figures->rate = status.download_payload_rate;
         figures->received = status.total_payload_download;
         figures->wasted = status.total_failed_bytes + status.total_redundant_bytes;
@@ -175,8 +175,10 @@ lbt_progress lbt_state(lbt_session* const session, lbt_figures* const figures, l
             auto const info = session->torrent.torrent_file();
             if (status.errc == refused && info) {
                 text += ", which has " + std::to_string(info->num_pieces()) + " pieces of "
-                    + std::to_string(info->piece_length()) + " bytes: one, with what is beside it, "
-                    "may take half the --budget of " + std::to_string(session->budget) + " bytes";
+                    + std::to_string(info->piece_length())
+                    + " bytes: one, with what is beside it, "
+                      "may take half the --budget of "
+                    + std::to_string(session->budget) + " bytes";
             }
             say(why, text.c_str());
             return LBT_FAILED;
@@ -203,8 +205,10 @@ bool lbt_content_of(lbt_session* const session, lbt_content* const content, lbt_
             std::copy(hash.begin(), hash.end(), content->hash);
             content->hash_length = std::uint32_t(hash.size());
         };
-        if (hashes.has_v1()) keep(hashes.v1);
-        else keep(hashes.v2);
+        if (hashes.has_v1())
+            keep(hashes.v1);
+        else
+            keep(hashes.v2);
         auto const& files = info->files();
         for (auto const index : files.file_range()) {
             if (files.pad_file_at(index) || files.file_size(index) == 0) continue;

@@ -1,5 +1,5 @@
-// The C interface between the Rust programs of this crate and libtorrent; `ffi.rs` is its other side
-// and repeats it.
+// The C interface between the Rust programs of this crate and libtorrent; `ffi.rs` is its other
+// side and repeats it.
 //
 // A function that fails says why, in words. None lets an exception out. A session, or a seeder, is
 // used by one thread at a time; texts and lists that are passed are good until the call returns.
@@ -75,8 +75,8 @@ struct lbt_content {
     std::uint32_t hash_length;
 };
 
-typedef void (*lbt_file)(void* context, std::int32_t index, std::uint64_t offset, std::uint64_t size,
-    char const* path, std::size_t length);
+typedef void (*lbt_file)(void* context, std::int32_t index, std::uint64_t offset,
+    std::uint64_t size, char const* path, std::size_t length);
 
 // Tells the content, and each file that has bytes, in the order in which they lie in the storage.
 bool lbt_content_of(

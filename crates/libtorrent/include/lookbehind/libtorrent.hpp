@@ -50,13 +50,13 @@ struct config {
 
     lookbehind::mode mode = lookbehind::mode::stream;
 
-    // In mode `stream`: nothing is downloaded but what players and readers of the cache want, in the
-    // order of urgency; the priorities and deadlines of pieces are the adapter's. Otherwise they are
-    // the user's, but for two things: what a player wants is raised, and what was evicted gets
-    // priority 0, so that it is not downloaded again and again.
+    // In mode `stream`: nothing is downloaded but what players and readers of the cache want, in
+    // the order of urgency; the priorities and deadlines of pieces are the adapter's. Otherwise
+    // they are the user's, but for two things: what a player wants is raised, and what was evicted
+    // gets priority 0, so that it is not downloaded again and again.
     //
-    // Where nothing is wanted a torrent is finished to libtorrent, and it closes connections between
-    // those who are: set `settings_pack::close_redundant_connections` to false, as
+    // Where nothing is wanted a torrent is finished to libtorrent, and it closes connections
+    // between those who are: set `settings_pack::close_redundant_connections` to false, as
     // `set_memory_disk_io` does.
     bool on_demand = true;
 
@@ -99,8 +99,8 @@ public:
     bool async_write(lt::storage_index_t index, lt::peer_request const& request, char const* block,
         std::shared_ptr<lt::disk_observer> observer,
         std::function<void(lt::storage_error const&)> handler, lt::disk_job_flags_t flags) override;
-    void async_hash(lt::storage_index_t index, lt::piece_index_t piece, lt::span<lt::sha256_hash> v2,
-        lt::disk_job_flags_t flags,
+    void async_hash(lt::storage_index_t index, lt::piece_index_t piece,
+        lt::span<lt::sha256_hash> v2, lt::disk_job_flags_t flags,
         std::function<void(lt::piece_index_t, lt::sha1_hash const&, lt::storage_error const&)>
             handler) override;
     void async_hash2(lt::storage_index_t index, lt::piece_index_t piece, int offset,
@@ -122,8 +122,9 @@ public:
         std::function<void(lt::storage_error const&)> handler) override;
     void async_set_file_priority(lt::storage_index_t index,
         lt::aux::vector<lt::download_priority_t, lt::file_index_t> priorities,
-        std::function<void(lt::storage_error const&,
-            lt::aux::vector<lt::download_priority_t, lt::file_index_t>)> handler) override;
+        std::function<void(
+            lt::storage_error const&, lt::aux::vector<lt::download_priority_t, lt::file_index_t>)>
+            handler) override;
     void async_clear_piece(lt::storage_index_t index, lt::piece_index_t piece,
         std::function<void(lt::piece_index_t)> handler) override;
     void update_stats_counters(lt::counters& counters) const override;
@@ -171,8 +172,8 @@ bool memory_disk_is_lookbehind_available(lt::info_hash_t const& torrent, int pie
 // there is no such torrent.
 bool memory_disk_get_lookbehind_stats(
     int storage_index, int& available, int& protected_count, std::int64_t& memory);
-bool memory_disk_get_lookbehind_stats(lt::info_hash_t const& torrent, int& available,
-    int& protected_count, std::int64_t& memory);
+bool memory_disk_get_lookbehind_stats(
+    lt::info_hash_t const& torrent, int& available, int& protected_count, std::int64_t& memory);
 
 } // namespace lookbehind
 

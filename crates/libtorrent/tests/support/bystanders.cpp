@@ -11,13 +11,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-template <typename Torrent>
-void call(Torrent const& torrent)
+template <typename Torrent> void call(Torrent const& torrent)
 {
     int available = 0;
     int named = 0;
     std::int64_t memory = 0;
-    lookbehind::memory_disk_set_lookbehind(torrent, {1, 2, 3});
+    lookbehind::memory_disk_set_lookbehind(torrent, { 1, 2, 3 });
     lookbehind::memory_disk_is_lookbehind_available(torrent, 2);
     lookbehind::memory_disk_get_lookbehind_stats(torrent, available, named, memory);
     lookbehind::memory_disk_clear_lookbehind(torrent);
@@ -25,8 +24,14 @@ void call(Torrent const& torrent)
 
 } // namespace
 
-void call_all(int const storage_index) { call<int>(storage_index); }
-void call_all(lt::info_hash_t const& torrent) { call<lt::info_hash_t>(torrent); }
+void call_all(int const storage_index)
+{
+    call<int>(storage_index);
+}
+void call_all(lt::info_hash_t const& torrent)
+{
+    call<lt::info_hash_t>(torrent);
+}
 
 callers::callers(std::vector<lt::info_hash_t> hashes, int const threads)
     : hashes_(std::move(hashes))
@@ -51,7 +56,7 @@ void callers::call(std::size_t const number)
     call_all(int(number % 2));
     auto const& hash = hashes_[number % hashes_.size()];
     call_all(hash);
-    lb_cache_statistics stats{};
+    lb_cache_statistics stats{ };
     auto const cache = lookbehind::cache(hash);
     lb_cache_stats(cache, &stats);
     lb_cache_close(cache);
@@ -66,7 +71,10 @@ spectator::spectator(
 {
 }
 
-spectator::~spectator() { leave(); }
+spectator::~spectator()
+{
+    leave();
+}
 
 void spectator::leave()
 {
@@ -80,7 +88,7 @@ void spectator::play(std::uint64_t const seed)
     auto const total = torrent_.total_size();
     while (!over_) {
         auto const storage = lookbehind::storage(torrent_.info_hashes());
-        lb_player_options options{};
+        lb_player_options options{ };
         options.ahead_bytes = 1 << 20;
         options.behind_bytes = 1; // else that takes its part of the room
         lb_player player = 0;
@@ -107,7 +115,7 @@ void spectator::play(std::uint64_t const seed)
                 break;
             }
             auto const wrong = film_.first_wrong(torrent_.files(), lt::piece_index_t(0), position,
-                {reinterpret_cast<char const*>(data), std::ptrdiff_t(length)});
+                { reinterpret_cast<char const*>(data), std::ptrdiff_t(length) });
             lb_release(data);
             if (wrong) trouble_ = "a wrong byte at " + std::to_string(position + *wrong);
             position += std::int64_t(length);

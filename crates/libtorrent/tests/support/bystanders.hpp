@@ -1,4 +1,5 @@
-// Threads that use the cache beside libtorrent, whatever becomes of sessions and torrents meanwhile.
+// Threads that use the cache beside libtorrent, whatever becomes of sessions and torrents
+// meanwhile.
 #pragma once
 
 #include <atomic>
@@ -30,8 +31,8 @@ private:
     void call(std::size_t number);
 
     std::vector<lt::info_hash_t> const hashes_;
-    std::atomic<bool> over_{false};
-    std::atomic<int> calls_{0};
+    std::atomic<bool> over_{ false };
+    std::atomic<int> calls_{ 0 };
     std::vector<std::thread> threads_;
 };
 
@@ -53,8 +54,8 @@ private:
 
     film const& film_;
     lt::torrent_info const& torrent_;
-    std::atomic<bool> over_{false};
-    std::atomic<std::int64_t> bytes_{0};
+    std::atomic<bool> over_{ false };
+    std::atomic<std::int64_t> bytes_{ 0 };
     std::string trouble_;
     std::thread thread_;
 };

@@ -55,12 +55,11 @@ public:
     /// What a torrent of this film has at `offset` of `piece`: zeros in pad files. Spans pieces
     /// if `out` does. `in` is the layout of that torrent (torrent_info::files()).
     void read(lt::file_storage const& in, lt::piece_index_t piece, std::int64_t offset,
-              lt::span<char> out) const;
+        lt::span<char> out) const;
 
     /// Where in `bytes` the first wrong byte is; nothing if all are right.
     std::optional<std::ptrdiff_t> first_wrong(lt::file_storage const& in, lt::piece_index_t piece,
-                                              std::int64_t offset,
-                                              lt::span<char const> bytes) const;
+        std::int64_t offset, lt::span<char const> bytes) const;
 
     /// Inverts one byte of the film on disk, at `offset` of a torrent's `piece`: a seeder of it
     /// sends a bad piece. What `read` and `first_wrong` expect stays as it was.

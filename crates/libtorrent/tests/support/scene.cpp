@@ -9,8 +9,8 @@ namespace test {
 sizes sizes::get()
 {
     auto const* const full = std::getenv("TEST_FULL");
-    if (full != nullptr && *full == '1') return {512 * MiB, 1 << 20, 64 * MiB, true};
-    return {48 * MiB, 256 << 10, 8 * MiB, false};
+    if (full != nullptr && *full == '1') return { 512 * MiB, 1 << 20, 64 * MiB, true };
+    return { 48 * MiB, 256 << 10, 8 * MiB, false };
 }
 
 lookbehind::config streaming(std::int64_t budget)
@@ -58,7 +58,7 @@ std::string trouble(leecher const& who)
 std::uint64_t random_seed()
 {
     auto const* const given = std::getenv("TEST_SEED");
-    return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+    return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{ }();
 }
 
 int rounds(int usual)

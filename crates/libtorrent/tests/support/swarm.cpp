@@ -20,17 +20,20 @@ namespace {
 
 using namespace std::chrono_literals;
 
-lt::tcp::endpoint loopback(int port) {
-    return {lt::make_address_v4("127.0.0.1"), static_cast<std::uint16_t>(port)};
+lt::tcp::endpoint loopback(int port)
+{
+    return { lt::make_address_v4("127.0.0.1"), static_cast<std::uint16_t>(port) };
 }
 
-std::string seconds(clock::duration d) {
+std::string seconds(clock::duration d)
+{
     char text[32];
     std::snprintf(text, sizeof text, "%.1f s", std::chrono::duration<double>(d).count());
     return text;
 }
 
-lt::add_torrent_params added(std::shared_ptr<lt::torrent_info> const& torrent) {
+lt::add_torrent_params added(std::shared_ptr<lt::torrent_info> const& torrent)
+{
     lt::add_torrent_params params;
     // Each session gets its own: the info object is not to be shared by two of them.
     params.ti = std::make_shared<lt::torrent_info>(*torrent);
@@ -40,8 +43,8 @@ lt::add_torrent_params added(std::shared_ptr<lt::torrent_info> const& torrent) {
     return params;
 }
 
-std::unique_ptr<lt::session> started(lt::settings_pack settings,
-                                     lt::disk_io_constructor_type disk) {
+std::unique_ptr<lt::session> started(lt::settings_pack settings, lt::disk_io_constructor_type disk)
+{
     lt::session_params params(std::move(settings));
     if (disk) params.disk_io_constructor = std::move(disk);
     return std::make_unique<lt::session>(std::move(params));
@@ -49,7 +52,8 @@ std::unique_ptr<lt::session> started(lt::settings_pack settings,
 
 } // namespace
 
-clock::duration patient(clock::duration timeout) {
+clock::duration patient(clock::duration timeout)
+{
     static double const factor = [] {
         char const* const text = std::getenv("TEST_PATIENCE");
         return text ? std::max(1.0, std::atof(text)) : 1.0;
@@ -65,19 +69,21 @@ struct watchdog::state {
 };
 
 watchdog::watchdog(std::string what, clock::duration timeout)
-    : state_(std::make_unique<state>()) {
+    : state_(std::make_unique<state>())
+{
     timeout = patient(timeout);
     state_->thread = std::thread([s = state_.get(), what = std::move(what), timeout] {
         std::unique_lock lock(s->mutex);
         if (s->changed.wait_for(lock, timeout, [s] { return s->over; })) return;
-        std::fprintf(stderr, "watchdog: not within %s: %s\n", seconds(timeout).c_str(),
-                     what.c_str());
+        std::fprintf(
+            stderr, "watchdog: not within %s: %s\n", seconds(timeout).c_str(), what.c_str());
         temp_dir::remove_all();
         std::abort(); // leaves a core or a debugger where the process hangs
     });
 }
 
-watchdog::~watchdog() {
+watchdog::~watchdog()
+{
     {
         std::lock_guard const lock(state_->mutex);
         state_->over = true;
@@ -86,7 +92,8 @@ watchdog::~watchdog() {
     state_->thread.join();
 }
 
-char const* name(kind how) {
+char const* name(kind how)
+{
     switch (how) {
     case kind::v1: return "v1";
     case kind::v2: return "v2";
@@ -95,8 +102,9 @@ char const* name(kind how) {
     return "?";
 }
 
-std::shared_ptr<lt::torrent_info> make_torrent(film const& of, int piece_length, kind how) {
-    lt::create_flags_t flags{};
+std::shared_ptr<lt::torrent_info> make_torrent(film const& of, int piece_length, kind how)
+{
+    lt::create_flags_t flags{ };
     if (how == kind::v1) flags = lt::create_torrent::v1_only;
     if (how == kind::v2) flags = lt::create_torrent::v2_only;
     lt::file_storage files = of.files();
@@ -107,14 +115,14 @@ std::shared_ptr<lt::torrent_info> make_torrent(film const& of, int piece_length,
     return std::make_shared<lt::torrent_info>(encoded, lt::from_span);
 }
 
-lt::settings_pack quiet_settings() {
+lt::settings_pack quiet_settings()
+{
     using sp = lt::settings_pack;
     sp s;
     s.set_str(sp::listen_interfaces, "127.0.0.1:0");
     s.set_str(sp::user_agent, "test");
-    for (int const off :
-         {sp::enable_dht, sp::enable_lsd, sp::enable_upnp, sp::enable_natpmp,
-          sp::enable_outgoing_utp, sp::enable_incoming_utp, sp::enable_ip_notifier})
+    for (int const off : { sp::enable_dht, sp::enable_lsd, sp::enable_upnp, sp::enable_natpmp,
+             sp::enable_outgoing_utp, sp::enable_incoming_utp, sp::enable_ip_notifier })
         s.set_bool(off, false);
     s.set_bool(sp::allow_multiple_connections_per_ip, true);
     s.set_int(sp::out_enc_policy, sp::pe_disabled);
@@ -130,15 +138,15 @@ lt::settings_pack quiet_settings() {
 
     s.set_int(sp::alert_queue_size, 1 << 20);
     s.set_int(sp::alert_mask,
-              int(static_cast<std::uint32_t>(
-                  lt::alert_category::error | lt::alert_category::status |
-                  lt::alert_category::storage | lt::alert_category::peer |
-                  lt::alert_category::connect | lt::alert_category::piece_progress)));
+        int(static_cast<std::uint32_t>(lt::alert_category::error | lt::alert_category::status
+            | lt::alert_category::storage | lt::alert_category::peer | lt::alert_category::connect
+            | lt::alert_category::piece_progress)));
     return s;
 }
 
-seeder::seeder(film const& of, std::shared_ptr<lt::torrent_info> const& torrent,
-               seeder_options options) {
+seeder::seeder(
+    film const& of, std::shared_ptr<lt::torrent_info> const& torrent, seeder_options options)
+{
     using sp = lt::settings_pack;
     options.settings.set_bool(sp::disable_hash_checks, true);
     // Who leaves when there is nothing more to fetch is for the leecher to decide.
@@ -153,42 +161,47 @@ seeder::seeder(film const& of, std::shared_ptr<lt::torrent_info> const& torrent,
     if (options.upload_limit > 0) handle_.set_upload_limit(options.upload_limit);
 
     clock::time_point const deadline = clock::now() + patient(10s);
-    while ((port_ = session_->listen_port()) == 0 ||
-           handle_.status({}).state != lt::torrent_status::seeding) {
-        lt::torrent_status const status = handle_.status({});
+    while ((port_ = session_->listen_port()) == 0
+        || handle_.status({ }).state != lt::torrent_status::seeding) {
+        lt::torrent_status const status = handle_.status({ });
         if (status.errc || clock::now() > deadline)
-            throw timed_out("a seeder was not ready: port " + std::to_string(port_) + ", state " +
-                            std::to_string(int(status.state)) + ", " + status.errc.message());
+            throw timed_out("a seeder was not ready: port " + std::to_string(port_) + ", state "
+                + std::to_string(int(status.state)) + ", " + status.errc.message());
         std::this_thread::sleep_for(5ms);
     }
 }
 
-seeder::~seeder() {
+seeder::~seeder()
+{
     watchdog const guard("end of a seeder's session", 20s);
     session_.reset();
 }
 
-bool events::clean() const {
-    return errors.empty() && peer_errors.empty() && bans.empty() && hash_failed.empty() &&
-           std::all_of(disconnects.begin(), disconnects.end(),
-                       [](disconnect const& d) { return d.after_finish; });
+bool events::clean() const
+{
+    return errors.empty() && peer_errors.empty() && bans.empty() && hash_failed.empty()
+        && std::all_of(disconnects.begin(), disconnects.end(),
+            [](disconnect const& d) { return d.after_finish; });
 }
 
-std::string events::summary() const {
-    std::string text = std::to_string(connects) + " connected, " + std::to_string(pieces.size()) +
-                       " pieces, " + std::to_string(finishes) + " finished, " +
-                       std::to_string(hash_failed.size()) + " bad hashes";
+std::string events::summary() const
+{
+    std::string text = std::to_string(connects) + " connected, " + std::to_string(pieces.size())
+        + " pieces, " + std::to_string(finishes) + " finished, "
+        + std::to_string(hash_failed.size()) + " bad hashes";
     for (auto const& e : errors) text += "\n  error: " + e;
     for (auto const& e : peer_errors) text += "\n  peer error: " + e;
     for (auto const& b : bans) text += "\n  ban: " + b;
     for (auto const& d : disconnects)
-        text += std::string("\n  disconnect") + (d.after_finish ? " after finish: " : ": ") +
-                d.message;
+        text += std::string("\n  disconnect") + (d.after_finish ? " after finish: " : ": ")
+            + d.message;
     return text;
 }
 
 leecher::leecher(std::shared_ptr<lt::torrent_info> const& torrent, leecher_options options)
-    : save_path_(std::move(options.save_path)), torrent_(torrent) {
+    : save_path_(std::move(options.save_path))
+    , torrent_(torrent)
+{
     if (save_path_.empty()) {
         own_dir_ = std::make_unique<temp_dir>("leecher");
         save_path_ = own_dir_->path();
@@ -205,23 +218,33 @@ leecher::leecher(std::shared_ptr<lt::torrent_info> const& torrent, leecher_optio
     handle_ = session_->add_torrent(std::move(params));
 }
 
-leecher::leecher(std::shared_ptr<lt::torrent_info> const& torrent,
-                 lt::disk_io_constructor_type disk)
+leecher::leecher(
+    std::shared_ptr<lt::torrent_info> const& torrent, lt::disk_io_constructor_type disk)
     : leecher(torrent, [&] {
-          leecher_options options;
-          options.disk = std::move(disk);
-          return options;
-      }()) {}
+        leecher_options options;
+        options.disk = std::move(disk);
+        return options;
+    }())
+{
+}
 
-leecher::~leecher() { close(); }
+leecher::~leecher()
+{
+    close();
+}
 
-void leecher::connect(int port) { handle_.connect_peer(loopback(port)); }
+void leecher::connect(int port)
+{
+    handle_.connect_peer(loopback(port));
+}
 
-void leecher::connect(std::vector<int> const& ports) {
+void leecher::connect(std::vector<int> const& ports)
+{
     for (int const port : ports) connect(port);
 }
 
-void leecher::take(lt::alert const& alert) {
+void leecher::take(lt::alert const& alert)
+{
     using lt::alert_cast;
     if (auto const* a = alert_cast<lt::piece_finished_alert>(&alert)) {
         seen_.pieces.push_back(static_cast<int>(a->piece_index));
@@ -243,19 +266,21 @@ void leecher::take(lt::alert const& alert) {
         if (seen_.connects++ == 0) seen_.first_connect = clock::now();
     } else if (auto const* a = alert_cast<lt::peer_disconnected_alert>(&alert)) {
         seen_.disconnects.push_back(
-            {a->endpoint.port(), a->error, a->reason, seen_.finishes > 0, a->message()});
+            { a->endpoint.port(), a->error, a->reason, seen_.finishes > 0, a->message() });
     } else if (alert.category() & lt::alert_category::error) {
         seen_.errors.push_back(alert.message());
     }
 }
 
-void leecher::drain() {
+void leecher::drain()
+{
     std::vector<lt::alert*> alerts;
     session_->pop_alerts(&alerts);
     for (lt::alert const* alert : alerts) take(*alert);
 }
 
-bool leecher::wait_until(clock::time_point deadline, std::function<bool()> const& done) {
+bool leecher::wait_until(clock::time_point deadline, std::function<bool()> const& done)
+{
     for (;;) {
         drain();
         if (done()) return true;
@@ -265,23 +290,26 @@ bool leecher::wait_until(clock::time_point deadline, std::function<bool()> const
     }
 }
 
-std::string leecher::state() const {
-    lt::torrent_status const s = handle_.status({});
-    return "torrent in state " + std::to_string(int(s.state)) + " at " +
-           std::to_string(s.progress_ppm / 10000) + " %, " + std::to_string(s.num_peers) +
-           " peers, " + std::to_string(s.total_payload_download) + " bytes received" +
-           (s.errc ? ", error " + s.errc.message() : "") + "; " + seen_.summary();
+std::string leecher::state() const
+{
+    lt::torrent_status const s = handle_.status({ });
+    return "torrent in state " + std::to_string(int(s.state)) + " at "
+        + std::to_string(s.progress_ppm / 10000) + " %, " + std::to_string(s.num_peers) + " peers, "
+        + std::to_string(s.total_payload_download) + " bytes received"
+        + (s.errc ? ", error " + s.errc.message() : "") + "; " + seen_.summary();
 }
 
-void leecher::wait_despite_errors(std::string const& what, clock::duration timeout,
-                                  std::function<bool()> const& done) {
+void leecher::wait_despite_errors(
+    std::string const& what, clock::duration timeout, std::function<bool()> const& done)
+{
     timeout = patient(timeout);
     if (!wait_until(clock::now() + timeout, done))
         throw timed_out("not within " + seconds(timeout) + ": " + what + "; " + state());
 }
 
-void leecher::wait(std::string const& what, clock::duration timeout,
-                   std::function<bool()> const& done) {
+void leecher::wait(
+    std::string const& what, clock::duration timeout, std::function<bool()> const& done)
+{
     bool reached = false;
     wait_despite_errors(what, timeout, [&] {
         reached = done();
@@ -290,46 +318,52 @@ void leecher::wait(std::string const& what, clock::duration timeout,
     if (!reached) throw std::runtime_error("failed: " + what + "; " + state());
 }
 
-void leecher::wait_finished(clock::duration timeout) {
+void leecher::wait_finished(clock::duration timeout)
+{
     wait("torrent finished", timeout, [&] { return seen_.finishes > 0; });
 }
 
-void leecher::wait_piece(int piece, clock::duration timeout) {
+void leecher::wait_piece(int piece, clock::duration timeout)
+{
     wait("piece " + std::to_string(piece) + " finished", timeout, [&] {
         return std::find(seen_.pieces.begin(), seen_.pieces.end(), piece) != seen_.pieces.end();
     });
 }
 
-void leecher::want_only(int first, int end) {
-    std::vector<lt::download_priority_t> wanted(std::size_t(torrent_->num_pieces()),
-                                                lt::dont_download);
+void leecher::want_only(int first, int end)
+{
+    std::vector<lt::download_priority_t> wanted(
+        std::size_t(torrent_->num_pieces()), lt::dont_download);
     for (int i = std::max(first, 0); i < std::min(end, torrent_->num_pieces()); ++i)
         wanted[std::size_t(i)] = lt::default_priority;
     handle_.prioritize_pieces(wanted);
 }
 
-std::vector<char> leecher::read_piece(int piece, clock::duration timeout) {
-    reading_ = {piece, false, {}};
+std::vector<char> leecher::read_piece(int piece, clock::duration timeout)
+{
+    reading_ = { piece, false, { } };
     handle_.read_piece(lt::piece_index_t(piece));
-    wait_despite_errors("piece " + std::to_string(piece) + " read", timeout,
-                        [&] { return reading_.arrived; });
+    wait_despite_errors(
+        "piece " + std::to_string(piece) + " read", timeout, [&] { return reading_.arrived; });
     return std::move(reading_.bytes);
 }
 
-std::vector<int> leecher::wrong_pieces(film const& expected) {
+std::vector<int> leecher::wrong_pieces(film const& expected)
+{
     std::vector<int> wrong;
     lt::file_storage const& files = torrent_->files();
     for (int i = 0; i < torrent_->num_pieces(); ++i) {
         std::vector<char> const bytes = read_piece(i);
         lt::piece_index_t const piece(i);
-        if (int(bytes.size()) != torrent_->piece_size(piece) ||
-            expected.first_wrong(files, piece, 0, bytes))
+        if (int(bytes.size()) != torrent_->piece_size(piece)
+            || expected.first_wrong(files, piece, 0, bytes))
             wrong.push_back(i);
     }
     return wrong;
 }
 
-std::string leecher::downloads() const {
+std::string leecher::downloads() const
+{
     std::ostringstream out;
     lt::torrent_status const status = handle_.status();
     out << "; state " << int(status.state) << ", flags " << std::uint64_t(status.flags);
@@ -352,7 +386,8 @@ std::string leecher::downloads() const {
     return out.str();
 }
 
-void leecher::close(clock::duration timeout) {
+void leecher::close(clock::duration timeout)
+{
     if (!session_) return;
     watchdog const guard("end of a leecher's session", timeout);
     session_.reset();

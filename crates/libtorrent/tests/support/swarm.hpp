@@ -82,7 +82,7 @@ class seeder {
 public:
     /// Returns when it can be connected to. Throws timed_out.
     seeder(film const& of, std::shared_ptr<lt::torrent_info> const& torrent,
-           seeder_options options = {});
+        seeder_options options = { });
     ~seeder();
 
     int port() const { return port_; }
@@ -117,8 +117,8 @@ struct events {
     std::vector<int> pieces;
     int connects = 0;
     int finishes = 0;
-    clock::time_point first_connect{};
-    clock::time_point last_finish{};
+    clock::time_point first_connect{ };
+    clock::time_point last_finish{ };
 
     /// No error, ban, bad hash, or disconnect before the torrent was finished.
     bool clean() const;
@@ -135,7 +135,7 @@ struct leecher_options {
     /// Adds it by its hashes alone: the rest comes from peers.
     bool magnet = false;
     /// Besides libtorrent's defaults, of which auto_managed and paused are left out.
-    lt::torrent_flags_t flags{};
+    lt::torrent_flags_t flags{ };
 };
 
 /// Fetches a torrent with a disk of the caller's.
@@ -153,15 +153,15 @@ public:
     /// Takes the alerts that are there; does not wait.
     void drain();
     events const& seen() const { return seen_; }
-    void forget() { seen_ = {}; }
+    void forget() { seen_ = { }; }
 
     /// Waits until `done` holds, taking alerts meanwhile and looking at least every 20 ms.
     /// Throws timed_out after `timeout` (made patient), and std::runtime_error at once if an error
     /// was seen before (see events::errors).
     void wait(std::string const& what, clock::duration timeout, std::function<bool()> const& done);
     /// As above, but errors are the caller's to look at.
-    void wait_despite_errors(std::string const& what, clock::duration timeout,
-                             std::function<bool()> const& done);
+    void wait_despite_errors(
+        std::string const& what, clock::duration timeout, std::function<bool()> const& done);
     /// Until torrent_finished was posted, since the beginning or forget().
     void wait_finished(clock::duration timeout = std::chrono::seconds(30));
     /// Until piece_finished was posted for `piece`, since the beginning or forget().

@@ -13,7 +13,7 @@ namespace {
 void must(lb_status status, char const* what)
 {
     if (status == LB_OK) return;
-    std::array<char, 512> why{};
+    std::array<char, 512> why{ };
     lb_last_error(why.data(), why.size());
     throw std::runtime_error(std::string(what) + ": " + lb_status_name(status) + ": " + why.data());
 }
@@ -38,7 +38,7 @@ stored::~stored()
 
 lb_cache_statistics stored::stats() const
 {
-    lb_cache_statistics stats{};
+    lb_cache_statistics stats{ };
     must(lb_cache_stats(cache_, &stats), "lb_cache_stats");
     return stats;
 }
@@ -60,7 +60,7 @@ std::vector<int> stored::wrong_pieces(film const& expected) const
         auto const right = status == LB_OK
             && std::int64_t(length) == torrent_.piece_size(lt::piece_index_t(piece))
             && !expected.first_wrong(torrent_.files(), lt::piece_index_t(piece), 0,
-                {reinterpret_cast<char const*>(data), std::ptrdiff_t(length)});
+                { reinterpret_cast<char const*>(data), std::ptrdiff_t(length) });
         if (status == LB_OK) lb_release(data);
         if (!right) wrong.push_back(piece);
     }
@@ -68,18 +68,21 @@ std::vector<int> stored::wrong_pieces(film const& expected) const
 }
 
 viewer::viewer(leecher& who, stored const& in, film const& expected,
-               lt::torrent_info const& torrent, std::uint64_t ahead)
+    lt::torrent_info const& torrent, std::uint64_t ahead)
     : who_(who)
     , film_(expected)
     , torrent_(torrent)
 {
-    lb_player_options options{};
+    lb_player_options options{ };
     options.ahead_bytes = ahead;
     options.behind_bytes = 1; // which takes its part of what windows may take together
     must(lb_player_open(in.storage(), &options, &player_), "lb_player_open");
 }
 
-viewer::~viewer() { lb_player_close(player_); }
+viewer::~viewer()
+{
+    lb_player_close(player_);
+}
 
 void viewer::seek(std::int64_t position)
 {
@@ -91,7 +94,7 @@ clock::duration viewer::play(std::int64_t bytes, clock::duration patience)
 {
     auto const start = clock::now();
     auto const end = std::min(position_ + bytes, torrent_.total_size());
-    clock::duration first{};
+    clock::duration first{ };
     auto last = start;
     auto started = false;
     while (position_ < end) {
@@ -112,7 +115,7 @@ clock::duration viewer::play(std::int64_t bytes, clock::duration patience)
         if (!started) first = last - start;
         started = true;
         auto const wrong = film_.first_wrong(torrent_.files(), lt::piece_index_t(0), position_,
-            {reinterpret_cast<char const*>(data), std::ptrdiff_t(length)});
+            { reinterpret_cast<char const*>(data), std::ptrdiff_t(length) });
         lb_release(data);
         if (wrong) {
             throw std::runtime_error("wrong byte at " + std::to_string(position_ + *wrong));

@@ -40,7 +40,7 @@ class viewer {
 public:
     /// `ahead` in bytes. Alerts of `who` are taken while it waits.
     viewer(leecher& who, stored const& in, film const& expected, lt::torrent_info const& torrent,
-           std::uint64_t ahead);
+        std::uint64_t ahead);
     ~viewer();
     viewer(viewer const&) = delete;
     viewer& operator=(viewer const&) = delete;
@@ -48,8 +48,7 @@ public:
     void seek(std::int64_t position);
     /// Reads so many bytes, or to the end. Throws timed_out if nothing comes for `patience`, and
     /// std::runtime_error if a byte is wrong or the player fails. How long the first byte took.
-    clock::duration play(std::int64_t bytes,
-                         clock::duration patience = std::chrono::seconds(10));
+    clock::duration play(std::int64_t bytes, clock::duration patience = std::chrono::seconds(10));
     std::int64_t position() const { return position_; }
 
 private:

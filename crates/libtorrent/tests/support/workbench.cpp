@@ -35,7 +35,7 @@ lt::file_storage layout(std::int64_t const size, int const piece_length)
 std::string some_bytes(std::int64_t const offset, int const length, std::uint64_t const seed)
 {
     std::string bytes(std::size_t(length), '\0');
-    film_bytes(seed, offset, {&bytes[0], length});
+    film_bytes(seed, offset, { &bytes[0], length });
     return bytes;
 }
 
@@ -73,10 +73,13 @@ workbench::workbench(lookbehind::config const& config)
 {
 }
 
-workbench::~workbench() { finish(); }
+workbench::~workbench()
+{
+    finish();
+}
 
-lt::storage_index_t workbench::add(lt::file_storage const& files, lt::sha1_hash const& hash,
-    std::shared_ptr<void> const& torrent)
+lt::storage_index_t workbench::add(
+    lt::file_storage const& files, lt::sha1_hash const& hash, std::shared_ptr<void> const& torrent)
 {
     lt::aux::vector<lt::download_priority_t, lt::file_index_t> const priorities;
     // By reference: they need not live longer than the call.
@@ -102,7 +105,7 @@ std::shared_ptr<reading> workbench::read(
         to->error = error;
     });
     call([&](auto& disk) {
-        disk.async_read(index, {lt::piece_index_t(piece), start, length}, std::move(heard), {});
+        disk.async_read(index, { lt::piece_index_t(piece), start, length }, std::move(heard), { });
     });
     return to;
 }
@@ -116,8 +119,8 @@ std::shared_ptr<answer> workbench::write(lt::storage_index_t const index, int co
     // On the heap and gone after the call, for a sanitizer to see who reads it later.
     auto const block = std::make_unique<std::vector<char>>(bytes.begin(), bytes.end());
     auto const full = call([&](auto& disk) {
-        return disk.async_write(index, {lt::piece_index_t(piece), start, int(bytes.size())},
-            block->data(), observer, std::move(heard), {});
+        return disk.async_write(index, { lt::piece_index_t(piece), start, int(bytes.size()) },
+            block->data(), observer, std::move(heard), { });
     });
     if (stopped) *stopped = full;
     return to;
@@ -141,7 +144,7 @@ std::shared_ptr<hashing> workbench::hash(lt::storage_index_t const index, int co
 {
     auto const to = std::make_shared<hashing>();
     // As libtorrent does it: the closure owns what the span points to.
-    std::vector<lt::sha256_hash> room(std::size_t(blocks), lt::sha256_hash{});
+    std::vector<lt::sha256_hash> room(std::size_t(blocks), lt::sha256_hash{ });
     lt::span<lt::sha256_hash> const v2(room);
     auto heard = handler(to,
         [to, room = std::move(room), then = std::move(then)](
@@ -163,13 +166,14 @@ std::shared_ptr<hashing> workbench::hash2(
 {
     auto const to = std::make_shared<hashing>();
     auto heard = handler(to,
-        [to](lt::piece_index_t const of, lt::sha256_hash const& v2, lt::storage_error const& error) {
+        [to](
+            lt::piece_index_t const of, lt::sha256_hash const& v2, lt::storage_error const& error) {
             to->piece = of;
-            to->v2 = {v2};
+            to->v2 = { v2 };
             to->error = error;
         });
     call([&](auto& disk) {
-        disk.async_hash2(index, lt::piece_index_t(piece), offset, {}, std::move(heard));
+        disk.async_hash2(index, lt::piece_index_t(piece), offset, { }, std::move(heard));
     });
     return to;
 }
@@ -182,7 +186,7 @@ std::shared_ptr<checking> workbench::check(
         to->status = status;
         to->error = error;
     });
-    call([&](auto& disk) { disk.async_check_files(index, resume, {}, std::move(heard)); });
+    call([&](auto& disk) { disk.async_check_files(index, resume, { }, std::move(heard)); });
     return to;
 }
 
@@ -218,7 +222,7 @@ std::shared_ptr<answer> workbench::delete_files(lt::storage_index_t const index)
 {
     auto const to = std::make_shared<answer>();
     auto heard = handler(to, [to](lt::storage_error const& error) { to->error = error; });
-    call([&](auto& disk) { disk.async_delete_files(index, {}, std::move(heard)); });
+    call([&](auto& disk) { disk.async_delete_files(index, { }, std::move(heard)); });
     return to;
 }
 
@@ -266,7 +270,7 @@ void workbench::run_ticks()
 
 std::string workbench::finish()
 {
-    if (!disk_) return {};
+    if (!disk_) return { };
     call([&](auto&) { torrents_.clear(); });
     call([](auto& disk) { disk.abort(false); });
     std::string wrong;
@@ -293,7 +297,8 @@ std::string workbench::complaints()
         auto const& one = *given_[at];
         auto const which = "handler " + std::to_string(at);
         if (one.times != 1) wrong += which + " ran " + std::to_string(one.times) + " times; ";
-        if (one.misplaced) wrong += which + " ran where it must not, or was told of another piece; ";
+        if (one.misplaced)
+            wrong += which + " ran where it must not, or was told of another piece; ";
     }
     given_.clear();
     return wrong;
@@ -311,6 +316,9 @@ owner::owner(lt::add_torrent_params params)
     handle_ = session_.add_torrent(std::move(params));
 }
 
-std::shared_ptr<void> owner::torrent() const { return handle_.native_handle(); }
+std::shared_ptr<void> owner::torrent() const
+{
+    return handle_.native_handle();
+}
 
 } // namespace test

@@ -38,18 +38,18 @@ struct answer {
 
 struct reading : answer {
     lt::disk_buffer_holder buffer;
-    std::string bytes() const { return {buffer.data(), std::size_t(buffer.size())}; }
+    std::string bytes() const { return { buffer.data(), std::size_t(buffer.size()) }; }
 };
 
 struct hashing : answer {
-    lt::piece_index_t piece{-1};
+    lt::piece_index_t piece{ -1 };
     lt::sha1_hash v1;
     /// As the handler's own closure had them.
     std::vector<lt::sha256_hash> v2;
 };
 
 struct checking : answer {
-    lt::status_t status{};
+    lt::status_t status{ };
 };
 
 /// Is told that it may go on.
@@ -88,12 +88,12 @@ public:
         std::string const& bytes, bool* stopped = nullptr,
         std::shared_ptr<lt::disk_observer> const& observer = nullptr);
     /// All blocks of a piece of the film of `some_bytes`, one after another.
-    std::vector<std::shared_ptr<answer>> write_piece(
-        lt::storage_index_t index, lt::file_storage const& files, int piece, std::uint64_t seed = 1);
+    std::vector<std::shared_ptr<answer>> write_piece(lt::storage_index_t index,
+        lt::file_storage const& files, int piece, std::uint64_t seed = 1);
     /// `blocks` hashes of a v2 torrent. `then`, unless empty, is called by the handler.
     std::shared_ptr<hashing> hash(lt::storage_index_t index, int piece,
         lt::disk_job_flags_t flags = lt::disk_interface::v1_hash, int blocks = 0,
-        std::function<void()> then = {});
+        std::function<void()> then = { });
     std::shared_ptr<hashing> hash2(lt::storage_index_t index, int piece, int offset);
     std::shared_ptr<checking> check(
         lt::storage_index_t index, lt::add_torrent_params const* resume = nullptr);
@@ -113,14 +113,13 @@ public:
             take(std::forward<decltype(told)>(told)...);
         };
     }
-    template <typename Call>
-    auto call(Call make)
+    template <typename Call> auto call(Call make)
     {
         struct during {
             bool& flag;
             bool const before;
             ~during() { flag = before; }
-        } const restored{place_->calling, place_->calling};
+        } const restored{ place_->calling, place_->calling };
         place_->calling = true;
         return make(*disk_);
     }
@@ -134,8 +133,9 @@ public:
     /// Runs for some ticks of the disk's clock.
     void run_ticks();
 
-    /// Ends the disk as a session does, torrents first. In words what was wrong at the end: handlers
-    /// that were not called once, or in a wrong place, an io_context that does not come to rest.
+    /// Ends the disk as a session does, torrents first. In words what was wrong at the end:
+    /// handlers that were not called once, or in a wrong place, an io_context that does not come to
+    /// rest.
     std::string finish();
     /// The same, but runs what is ready only when the disk has gone.
     std::string finish_late();
