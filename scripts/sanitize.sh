@@ -4,6 +4,8 @@
 #   scripts/sanitize.sh address            the library's tests under ASan and LSan
 #   scripts/sanitize.sh thread             those that share much between threads under TSan
 #   scripts/sanitize.sh thread --test NAME one of them; other arguments are cargo test's as well
+#   scripts/sanitize.sh thread libtorrent  the libtorrent adapter's, in C++ (or address); names of tests
+#                                          and planted faults may follow
 #   LOOKBEHIND_STRESS_OPS=100000 scripts/sanitize.sh thread --test stress -- interval
 #
 # ASan sees a use after free only when the memory was given back, and buffers, roots and lines are
@@ -53,7 +55,7 @@ if (($# == 0)); then
 fi
 # After the arguments of cargo, those of the tests. What a test prints is captured behind a mutex of
 # std, and so is what they print at once: neither is done.
-if [[ $sanitizer == thread ]]; then
+if [[ $sanitizer == thread && $1 != libtorrent ]]; then
     [[ " $* " == *" -- "* ]] || set -- "$@" --
     set -- "$@" --nocapture --test-threads 1 --skip hyaline
 fi
@@ -65,5 +67,8 @@ export RUSTFLAGS=$flags
 export CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 
+if [[ $1 == libtorrent ]]; then
+    exec crates/libtorrent/sanitize.sh "$sanitizer" "${@:2}"
+fi
 exec cargo +nightly test --no-fail-fast --locked --release -p lookbehind --target x86_64-unknown-linux-gnu \
     --target-dir "target/$sanitizer" "$@"

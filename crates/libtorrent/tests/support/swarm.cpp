@@ -13,6 +13,7 @@
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/bencode.hpp>
 #include <libtorrent/create_torrent.hpp>
+#include <libtorrent/posix_disk_io.hpp>
 #include <libtorrent/torrent_status.hpp>
 
 namespace test {
@@ -152,6 +153,9 @@ seeder::seeder(
     // Who leaves when there is nothing more to fetch is for the leecher to decide.
     options.settings.set_bool(sp::close_redundant_connections, options.leaves);
     options.settings.set_int(sp::alert_mask, 0); // nobody takes them
+    // Without threads of its own, of which a sanitizer cannot tell how they end.
+    if (!options.disk && std::getenv("TEST_PLAIN_SEEDERS"))
+        options.disk = lt::posix_disk_io_constructor;
     session_ = started(std::move(options.settings), std::move(options.disk));
 
     lt::add_torrent_params params = added(torrent);

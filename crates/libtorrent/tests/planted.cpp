@@ -1,0 +1,111 @@
+// Faults for a sanitizer to report, by which sanitize.sh knows that its silence means something. Each
+// lies on another side: in the adapter, in the library, or between the two.
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <thread>
+
+#include <lookbehind.h>
+
+#include "support/workbench.hpp"
+
+namespace {
+
+constexpr int block = lt::default_block_size;
+
+struct bench : test::workbench {
+    lt::file_storage const files = test::layout(16 * block, 4 * block);
+    lt::storage_index_t const film;
+
+    bench()
+        : workbench([] {
+            lookbehind::config config;
+            config.budget = 4 << 20;
+            config.mode = lookbehind::mode::keep;
+            return config;
+        }())
+        , film(add(files, lt::sha1_hash("aaaaaaaaaaaaaaaaaaaa")))
+    {
+    }
+};
+
+// Reads a byte that the compiler does not know to be unused.
+int look(char const* const at) { return *static_cast<char const volatile*>(at); }
+
+// A buffer of the library's is read when it was given back, and its cache has gone.
+int freed_buffer()
+{
+    auto on = std::make_unique<bench>();
+    on->write_piece(on->film, on->files, 0);
+    auto const read = on->read(on->film, 0, 0, block);
+    on->run_ready();
+    auto const* const bytes = read->buffer.data();
+    read->buffer.reset();
+    on.reset();
+    return look(bytes);
+}
+
+// The disk is used when it has gone.
+int freed_disk()
+{
+    bench on;
+    auto* const disk = &on.disk();
+    on.remove(on.film);
+    on.destroy_disk();
+    disk->abort(false);
+    return 0;
+}
+
+// The disk is used by two threads.
+int race_in_the_adapter()
+{
+    bench on;
+    std::thread other([&] { on.counter(lt::counters::num_jobs); });
+    on.read(on.film, 0, 0, block);
+    other.join();
+    return 0;
+}
+
+// What is pinned is written to, which the library reads.
+int race_with_the_library()
+{
+    bench on;
+    on.write_piece(on.film, on.files, 0);
+    auto const read = on.read(on.film, 0, 0, block);
+    on.run_ready();
+    auto const storage = lookbehind::storage(lt::info_hash_t(lt::sha1_hash("aaaaaaaaaaaaaaaaaaaa")));
+    lb_commit(storage, 0);
+    std::thread other([&] {
+        lb_player player = 0;
+        lb_player_open(storage, nullptr, &player);
+        std::uint8_t copy[100];
+        std::size_t count = 0;
+        lb_player_read(player, copy, sizeof copy, 0, &count);
+        lb_player_close(player);
+    });
+    *static_cast<char volatile*>(read->buffer.data() + 50) = 1;
+    other.join();
+    lb_storage_close(storage);
+    return 0;
+}
+
+} // namespace
+
+int main(int const count, char** const arguments)
+{
+    struct {
+        char const* name;
+        int (*commit)();
+    } const faults[] = {{"freed_buffer", freed_buffer}, {"freed_disk", freed_disk},
+        {"race_in_the_adapter", race_in_the_adapter},
+        {"race_with_the_library", race_with_the_library}};
+    for (auto const& one : faults) {
+        if (count == 2 && std::strcmp(arguments[1], one.name) == 0) {
+            one.commit();
+            std::puts("nobody saw it");
+            return 0;
+        }
+    }
+    std::fputs("usage: planted FAULT\n", stderr);
+    return 2;
+}
