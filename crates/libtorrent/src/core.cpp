@@ -291,9 +291,10 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     job->piece = piece;
     job->v1 = bool(flags & lt::disk_interface::v1_hash);
     job->v2 = v2;
+    job->check = check;
     job->handler = std::move(handler);
     if (of && of->storage != 0 && !hidden && !incomplete && !aborted_) {
-        if (written) of->fill_pads(piece);
+        if (written || (!stream && !check)) of->fill_pads(piece);
         job->size = int(of->piece_size(piece));
         if (!v2.empty()) {
             job->size2 = of->files.piece_size2(piece);
@@ -313,7 +314,9 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
             of->pieces[int(piece)].hashes.push_back(std::move(job->handler));
             withdraw(*of, piece);
         } else {
-            // In a check a piece that is missing is none that is wrong.
+            // In a check a piece that is missing is none that is wrong. What there is of it comes
+            // again, and whoever sends it then must not answer for what others sent.
+            if (check && of && !stream) withdraw(*of, piece);
             auto const error = check && !aborted_ ? lt::storage_error() : aborted();
             post([piece, error, job] { job->handler(piece, lt::sha1_hash(), error); });
         }
@@ -377,6 +380,8 @@ void core::hashed(hash_job& job)
         if (of.removed || aborted_) return job.handler(piece, lt::sha1_hash(), aborted());
         auto const found = of.judge(piece, job.found);
         if (found == verdict::good) publish(of, piece);
+        // Of one that has just been downloaded the blocks are looked at to find who is to blame.
+        if (found == verdict::bad && job.check) withdraw(of, piece);
         if (found == verdict::unknown) {
             of.pieces[int(piece)].waiting = std::make_unique<digest>(job.found);
         }

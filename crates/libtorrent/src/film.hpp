@@ -116,9 +116,9 @@ struct film : std::enable_shared_from_this<film> {
             auto const start = end;
             end += part.size;
             if (!files.pad_file_at(part.file_index)) continue;
-            // The block in which it begins has come with the file before it.
+            // What came with the file before it stays as it is.
             auto const block = std::int64_t(lt::default_block_size);
-            for (auto at = (start + block - 1) / block * block; at < end; at += block) {
+            for (auto at = start; at < end; at += block) {
                 auto const length = std::size_t(std::min(end - at, block));
                 lb_write(storage, std::uint32_t(int(piece)), std::uint32_t(at), zeros.data(),
                     length, nullptr, nullptr);

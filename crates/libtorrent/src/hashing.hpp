@@ -62,6 +62,7 @@ struct hash_job {
     int size2 = 0; // of a v2 torrent: without the pad file behind it
     std::size_t leaves = 0;
     bool v1 = false;
+    bool check = false; // of what is there already
     lt::span<lt::sha256_hash> v2;
     hash_handler handler;
     digest found;

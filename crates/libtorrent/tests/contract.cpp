@@ -526,6 +526,23 @@ TEST_CASE("a check in mode keep finds what is there, also what is not published"
     CHECK(found->v1 == hash_of(some_bytes(std::int64_t(last) * piece_length, last_length)));
 }
 
+TEST_CASE("a check in mode keep leaves nothing of a piece that is not whole")
+{
+    bench on(mode::keep);
+    auto const wrong = on.write(on.film, last, 0, some_bytes(0, block, 2));
+    auto const found
+        = on.hash(on.film, last, disk_interface::sequential_access | disk_interface::v1_hash);
+    CHECK(on.run_until([&] { return found->times > 0; }));
+    CHECK(wrong->well());
+    CHECK(found->well());
+    CHECK(found->v1.is_all_zeros());
+    // To libtorrent nothing of it is there: who sends it now must not answer for what was.
+    on.write_piece(on.film, on.files, last);
+    auto const whole = on.hash(on.film, last);
+    CHECK(on.run_until([&] { return whole->times > 0; }));
+    CHECK(whole->v1 == hash_of(some_bytes(std::int64_t(last) * piece_length, last_length)));
+}
+
 TEST_CASE("a check in mode stream starts anew")
 {
     bench on;
