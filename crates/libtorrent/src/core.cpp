@@ -21,6 +21,8 @@ constexpr std::int64_t beside_a_piece = 320;
 constexpr std::int64_t beside_a_torrent = 256 << 10;
 // For ever, in milliseconds: assemblies do not expire, for libtorrent would find holes.
 constexpr std::uint64_t never = std::uint64_t(1) << 40;
+// libtorrent numbers the pieces that are on their way, as all are in mode `stream`, by 16 bits.
+constexpr int most_on_their_way = 60000;
 // Without room, peers are not read from for so long.
 constexpr auto breather = std::chrono::milliseconds(50);
 
@@ -120,6 +122,9 @@ lt::storage_index_t core::add(
         options.keep_assemblies = true;
         options.assembly_limit_ms = never;
         auto const length = std::uint32_t(one.files.piece_length());
+        if (config_.mode == mode::stream && one.files.num_pieces() > most_on_their_way) {
+            options.share = std::uint64_t(most_on_their_way) * length;
+        }
         if (lb_storage_add(cache_, std::uint64_t(size), length, &options, &one.storage) != LB_OK) {
             one.error = make_error_code(errc::refused);
             one.reserved = 0;
@@ -264,10 +269,15 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
             handler(error);
         });
     }
-    auto const full = status == LB_BUDGET_EXHAUSTED || status == LB_ASSEMBLIES_FULL;
+    auto const full = status == LB_BUDGET_EXHAUSTED || status == LB_ASSEMBLIES_FULL
+        || status == LB_SHARE_EXHAUSTED;
     auto const behind = hashing_ > config_.budget / 4;
     if (!full && !behind) return false;
-    if (full) full_until_ = std::chrono::steady_clock::now() + breather;
+    if (full) {
+        auto const now = std::chrono::steady_clock::now();
+        if (now >= full_until_) give_up_stalled(now);
+        full_until_ = now + breather;
+    }
     if (observer) stopped_.push_back(observer);
     return true;
 }

@@ -26,6 +26,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include <boost/asio/post.hpp>
@@ -115,6 +116,9 @@ private:
     void change_course(film& of);
     void calm(film& of);
     void cast_anchor(film& of);
+    static std::optional<lt::piece_index_t> place_for_anchor(film const& of);
+    lt::download_priority_t unwanted_priority(film& of, lt::piece_index_t piece) const;
+    void give_up_stalled(std::chrono::steady_clock::time_point now);
     void look_again(film& of);
     void begin_anew(film& of);
     std::size_t most_fetches(film const& of) const;

@@ -52,6 +52,9 @@ struct withheld {
     // When its last block came.
     std::chrono::steady_clock::time_point touched{ };
 
+    // All blocks have come.
+    bool whole() const { return published || hashing > 0 || !hashes.empty() || waiting; }
+
     // In one go, so that libtorrent sees no state between.
     void abort(lt::piece_index_t const piece)
     {
@@ -86,6 +89,7 @@ struct film : std::enable_shared_from_this<film> {
     lt::file_storage files;
     std::shared_ptr<lt::torrent_info const> info;
     std::vector<std::vector<lt::sha256_hash>> layers;
+    std::chrono::steady_clock::time_point next_layers{ };
     // What it takes of the budget in mode `keep`.
     std::int64_t reserved = 0;
     boost::system::error_code error;
@@ -145,8 +149,10 @@ struct film : std::enable_shared_from_this<film> {
             return layers[number][at];
         };
         auto root = known();
-        if (root.is_all_zeros()) {
-            // A magnet's hashes come from peers, one after another.
+        auto const now = std::chrono::steady_clock::now();
+        if (root.is_all_zeros() && now >= next_layers) {
+            // A magnet's hashes come from peers, one after another. Each time all are copied.
+            next_layers = now + std::chrono::milliseconds(50);
             layers = ask(std::move(layers), [&] { return torrent.piece_layers(); });
             root = known();
         }

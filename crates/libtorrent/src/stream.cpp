@@ -23,6 +23,8 @@ constexpr auto lateness = std::chrono::milliseconds(2000);
 constexpr auto slowness = std::chrono::milliseconds(10000);
 // A piece that is wanted, and of which no block came for so long, may be stuck.
 constexpr auto stuck = std::chrono::seconds(1);
+// One of which no block came for so long goes when others need its room.
+constexpr auto hopeless = std::chrono::seconds(5);
 
 } // namespace
 
@@ -228,6 +230,7 @@ void core::tick()
 // Pieces of v2 torrents whose hashes have come meanwhile.
 void core::look_again(film& of)
 {
+    if (of.info && !of.info->info_hashes().has_v2()) return;
     std::vector<int> waiting;
     for (auto const& one : of.pieces) {
         if (one.second.waiting) waiting.push_back(one.first);
@@ -262,9 +265,7 @@ void core::begin_anew(film& of)
         auto const place = of.pieces.find(int(one.piece));
         if (place == of.pieces.end()) continue;
         auto const& state = place->second;
-        auto const whole
-            = state.published || state.hashing > 0 || !state.hashes.empty() || state.waiting;
-        if (!whole && now - state.touched >= stuck) begun.push_back(one.piece);
+        if (!state.whole() && now - state.touched >= stuck) begun.push_back(one.piece);
     }
     if (begun.empty()) return;
     std::vector<lt::peer_info> peers;
@@ -277,12 +278,30 @@ void core::begin_anew(film& of)
     for (auto const piece : begun) withdraw(of, piece);
 }
 
-// Assemblies take at most half of the budget, and each takes some more than its piece.
+// Where pieces that nobody goes on with, of a torrent that is paused or has lost its peers, take
+// the room of those that could arrive, they must come again.
+void core::give_up_stalled(std::chrono::steady_clock::time_point const now)
+{
+    for (auto const& of : films_) {
+        if (!of) continue;
+        std::vector<int> stalled;
+        for (auto const& one : of->pieces) {
+            if (!one.second.whole() && now - one.second.touched >= hopeless
+                && of->anchor != lt::piece_index_t(one.first)) {
+                stalled.push_back(one.first);
+            }
+        }
+        for (auto const number : stalled) withdraw(*of, lt::piece_index_t(number));
+    }
+}
+
+// Assemblies take at most half of the budget, and each takes some more than its piece. More than
+// some hundred on their way make nothing faster.
 std::size_t core::most_fetches(film const& of) const
 {
     auto const length = std::int64_t(of.files.piece_length());
     auto const most = config_.budget / 2 / (length + length / 64 + (8 << 10));
-    return std::size_t(std::max(most, std::int64_t(1)));
+    return std::size_t(std::min(std::max(most, std::int64_t(1)), std::int64_t(512)));
 }
 
 void core::drive(film& of)
