@@ -123,7 +123,8 @@ void core::went(std::uint64_t const id, std::uint32_t const number)
         auto const place = of->pieces.find(int(piece));
         if (place == of->pieces.end() || !place->second.published) return;
         if (!of->wants(piece)) {
-            ask(0, [&] { return of->torrent.piece_priority(piece, lt::dont_download), 0; });
+            auto const priority = unwanted_priority(*of, piece);
+            ask(0, [&] { return of->torrent.piece_priority(piece, priority), 0; });
         }
         withdraw(*of, piece);
         return;
@@ -156,14 +157,20 @@ void core::clear_all(lt::storage_index_t const index)
     lb_evict(of->storage, 0, std::uint32_t(of->files.num_pieces()), nullptr);
 }
 
-// Nothing is wanted but the anchor.
+// Nothing is wanted but the anchor, and what players wait for since before the check.
 void core::calm(film& of)
 {
     std::vector<lt::download_priority_t> none(
         std::size_t(of.files.num_pieces()), lt::dont_download);
     // In one go: libtorrent takes leave of its peers when nothing is wanted, if for a moment.
-    of.anchor = of.files.last_piece();
-    none.back() = lt::low_priority;
+    of.anchor = place_for_anchor(of);
+    if (of.anchor) none[std::size_t(int(*of.anchor))] = lt::low_priority;
+    for (auto& one : of.fetches) {
+        none[std::size_t(int(one.piece))] = lt::top_priority;
+        // What it was told before is void.
+        one.priority = 0;
+        one.deadline = false;
+    }
     ask(0, [&] { return of.torrent.prioritize_pieces(none), 0; });
 }
 
@@ -172,15 +179,26 @@ void core::calm(film& of)
 // its blocks are dropped, and it is never answered for. It moves when somebody does want it.
 void core::cast_anchor(film& of)
 {
-    of.anchor.reset();
+    of.anchor = place_for_anchor(of);
+    if (!of.anchor) return;
+    ask(0, [&] { return of.torrent.piece_priority(*of.anchor, lt::low_priority), 0; });
+}
+
+// Of a piece that nobody wants any more, which becomes the anchor if there is none.
+lt::download_priority_t core::unwanted_priority(film& of, lt::piece_index_t const piece) const
+{
+    if (config_.on_demand && !of.anchor) of.anchor = piece;
+    return of.anchor == piece ? lt::low_priority : lt::dont_download;
+}
+
+// None if all of it is here or on its way: to libtorrent it is not finished then.
+std::optional<lt::piece_index_t> core::place_for_anchor(film const& of)
+{
     for (auto number = of.files.num_pieces() - 1; number >= 0; --number) {
         auto const piece = lt::piece_index_t(number);
-        if (of.wants(piece) || of.pieces.find(number) != of.pieces.end()) continue;
-        of.anchor = piece;
-        ask(0, [&] { return of.torrent.piece_priority(piece, lt::low_priority), 0; });
-        return;
+        if (!of.wants(piece) && of.pieces.find(number) == of.pieces.end()) return piece;
     }
-    // All of it is here or on its way, and so to libtorrent it is not finished.
+    return std::nullopt;
 }
 
 // What goes on by the clock: what players want becomes what libtorrent downloads first.
@@ -347,7 +365,7 @@ bool core::end_fetches(film& of)
         of.fetches.erase(of.fetches.begin() + std::ptrdiff_t(at));
         // What is here stays wanted a little, until it goes.
         auto const keep = here || !config_.on_demand;
-        set_priority(of, one.piece, keep ? lt::low_priority : lt::dont_download);
+        set_priority(of, one.piece, keep ? lt::low_priority : unwanted_priority(of, one.piece));
         if (here) continue;
         left = true;
         auto const place = of.pieces.find(int(one.piece));

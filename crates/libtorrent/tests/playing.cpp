@@ -6,6 +6,8 @@
 #include <random>
 #include <vector>
 
+#include <libtorrent/add_torrent_params.hpp>
+
 #include "support/scene.hpp"
 
 using namespace std::chrono_literals;
@@ -133,6 +135,101 @@ TEST_CASE("who wants nothing loses no seeder")
     viewer.play(16 * MiB);
     CHECK(test::trouble(on.who) == "");
     CHECK(on.who.seen().connects == 1);
+}
+
+TEST_CASE("films of several files play, also where pieces end in pad files")
+{
+    for (auto const how : { kind::v1, kind::hybrid, kind::v2 }) {
+        INFO(std::string(test::name(how)));
+        auto const& film = test::shared_film(4 * MiB + 100, 3, 3);
+        auto const torrent = test::make_torrent(film, 256 << 10, how);
+        test::leecher who(torrent, test::with(test::streaming(2 * MiB)));
+        test::seeder seeder(film, torrent);
+        who.connect(seeder.port());
+        test::stored in(who, *torrent);
+        test::viewer viewer(who, in, film, *torrent, MiB / 2);
+        viewer.play(torrent->total_size());
+        CHECK(viewer.position() == torrent->total_size());
+        CHECK(test::trouble(who) == "");
+    }
+}
+
+TEST_CASE("a film of which all was here, and has gone, loses no seeder")
+{
+    test::scene on(MiB, 256 << 10, kind::v1, 1, test::streaming(8 * MiB));
+    {
+        test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+        viewer.play(MiB);
+    }
+    auto const a_while = [&](test::clock::duration const time) {
+        auto const later = test::clock::now() + time;
+        on.who.wait("a while", 10s, [&] { return test::clock::now() > later; });
+    };
+    a_while(200ms); // until nobody wants it any more
+    lb_evict(on.in.storage(), 0, 4, nullptr);
+    a_while(1s);
+    CHECK(on.who.seen().finishes == 0);
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+    viewer.play(MiB);
+    CHECK(test::trouble(on.who) == "");
+    CHECK(on.who.seen().connects == 1);
+}
+
+TEST_CASE("what a player waits for comes after a check, wherever it is")
+{
+    auto const& film = test::shared_film(16 * MiB);
+    auto const torrent = test::make_torrent(film, 256 << 10, kind::v1);
+    for (auto const from : { 0 * MiB, 15 * MiB }) {
+        CAPTURE(from);
+        test::leecher who(torrent, test::with(test::streaming(4 * MiB)));
+        test::stored in(who, *torrent);
+        test::viewer viewer(who, in, film, *torrent, MiB);
+        viewer.seek(from);
+        // Long enough for deadlines to have been set, which would make priorities good.
+        auto const later = test::clock::now() + 2500ms;
+        who.wait("a while", 10s, [&] { return test::clock::now() > later; });
+        who.handle().force_recheck();
+        test::seeder seeder(film, torrent);
+        who.wait("the check", 5s,
+            [&] { return who.handle().status({ }).state == lt::torrent_status::downloading; });
+        who.connect(seeder.port());
+        viewer.play(MiB);
+        CHECK(test::trouble(who) == "");
+    }
+}
+
+TEST_CASE("a film whose seeder has gone takes no room from one that plays")
+{
+    auto const& film = test::shared_film(4 * MiB, 1);
+    auto const& other = test::shared_film(4 * MiB, 2);
+    auto const torrent = test::make_torrent(film, 1 << 20, kind::v1);
+    auto const playing = test::make_torrent(other, 1 << 20, kind::v1);
+    // One piece may arrive at a time.
+    test::leecher who(torrent, test::with(test::streaming(3 * MiB)));
+    test::stored in(who, *torrent);
+    lb_read read = 0;
+    REQUIRE(lb_read_start(in.storage(), 0, 0, -1, &read) == LB_OK);
+    {
+        test::seeder_options slow;
+        slow.upload_limit = 300000;
+        test::seeder seeder(film, torrent, slow);
+        who.connect(seeder.port());
+        who.wait("a piece to begin", 10s, [&] { return in.stats().assembling > 0; });
+    }
+    lt::add_torrent_params params;
+    params.ti = std::make_shared<lt::torrent_info>(*playing);
+    params.save_path = who.save_path();
+    params.flags &= ~(lt::torrent_flags::auto_managed | lt::torrent_flags::paused);
+    auto const handle = who.session().add_torrent(std::move(params));
+    test::seeder seeder(other, playing);
+    handle.connect_peer({ lt::make_address_v4("127.0.0.1"), std::uint16_t(seeder.port()) });
+    {
+        test::stored const second(who, *playing);
+        test::viewer viewer(who, second, other, *playing, MiB / 2);
+        viewer.play(4 * MiB, 20s);
+    }
+    CHECK(lb_read_cancel(read) == LB_OK);
+    CHECK(who.seen().errors.empty());
 }
 
 TEST_CASE("a magnet link plays, whose hashes come from peers")
