@@ -112,7 +112,7 @@ void under_way(test::leecher& who, lt::torrent_handle const& torrent, std::mt199
 {
     auto const received = [&] { return torrent.status({ }).total_payload_download; };
     auto const enough = received() + std::int64_t(random() % std::uint64_t(MiB / 2));
-    auto const latest = test::clock::now() + (random() % 8 ? 200ms : 0ms);
+    auto const latest = test::clock::now() + (random() % 8 ? test::patient(150ms) : 0ms);
     while (received() <= enough && test::clock::now() < latest) {
         who.drain();
         std::this_thread::sleep_for(200us);
@@ -150,14 +150,14 @@ TEST_CASE("a session ends with reads, writes and hashes in flight")
         seeded const what(how);
         test::callers const callers({ what.torrent->info_hashes() });
         test::spectator spectator(what.film, *what.torrent, random());
-        for (int round = 0; round < test::rounds(12); ++round) {
+        for (int round = 0; round < test::rounds(10); ++round) {
             CAPTURE(round);
             auto const config = any_config(random);
             test::leecher who(what.torrent, quick(config));
             who.connect(what.seeder.port());
             under_way(who, who.handle(), random);
             auto const played = spectator.bytes();
-            auto const latest = test::clock::now() + (random() % 2 ? 300ms : 0ms);
+            auto const latest = test::clock::now() + (random() % 2 ? test::patient(200ms) : 0ms);
             while (spectator.bytes() == played && test::clock::now() < latest)
                 std::this_thread::sleep_for(200us);
             witness const left(*what.torrent);
@@ -188,7 +188,7 @@ TEST_CASE("torrents are removed and added again at once, under each other's inde
         test::leecher who(one.torrent, quick(config));
         std::vector<lt::torrent_handle> there{ who.handle(), add(who, other) };
         witness const left(*one.torrent);
-        for (int round = 0; round < test::rounds(25); ++round) {
+        for (int round = 0; round < test::rounds(20); ++round) {
             connect(there[0], one.seeder.port());
             connect(there[1], other.seeder.port());
             under_way(who, there[random() % 2], random);
