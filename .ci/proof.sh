@@ -28,13 +28,11 @@ races() { LOOKBEHIND_STRESS_OPS=20000 bash scripts/sanitize.sh thread; }
 
 interface() { bash crates/lookbehind-capi/asan.sh; }
 
-has_adapter=0 # whether what it needs is here
 adapter() {
     local check="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1' &&
         command -v cmake && echo '#include <doctest/doctest.h>' | c++ -E -x c++ -"
     if want "the libtorrent adapter" "$check" \
         libtorrent-rasterbar-dev doctest-dev cmake pkg-config g++; then
-        has_adapter=1
         bash crates/libtorrent/test.sh
     fi
 }
@@ -43,13 +41,6 @@ from_go() {
     local check="command -v go && command -v pkg-config"
     if want "the Go package" "$check" golang-go pkg-config; then
         LOOKBEHIND_REQUIRE=1 bash crates/lookbehind-capi/go/test.sh
-    fi
-}
-
-# What is quickest to show a use after free; the rest of its tests, and TSan, take minutes.
-adapter_addresses() {
-    if ((has_adapter)); then
-        bash scripts/sanitize.sh address libtorrent contract faults planted
     fi
 }
 
