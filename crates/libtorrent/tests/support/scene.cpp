@@ -64,7 +64,7 @@ std::uint64_t random_seed()
 int rounds(int usual)
 {
     auto const* const given = std::getenv("TEST_ROUNDS");
-    return given != nullptr ? std::max(1, std::atoi(given)) : usual;
+    return given != nullptr && *given != 0 ? std::max(1, std::atoi(given)) : usual;
 }
 
 } // namespace test
