@@ -152,8 +152,7 @@ void core::drop(film& of)
     of.removed = true;
     for (auto const& one : of.fetches) lb_fetch_close(one.handle);
     of.fetches.clear();
-    for (auto const& one : of.kept) lb_release(one.second);
-    of.kept.clear();
+    of.let_go();
     lb_storage_remove(of.storage);
     lb_storage_close(of.storage);
 }
@@ -208,13 +207,10 @@ void core::read(lt::storage_index_t const index, lt::peer_request const& request
     std::function<void(lt::disk_buffer_holder, lt::storage_error const&)> handler)
 {
     auto const of = at(index);
-    std::uint8_t const* data = nullptr;
+    auto const* const data = of ? of->pin(request.piece, request.start, request.length) : nullptr;
     lt::storage_error error;
     lt::disk_buffer_holder buffer;
-    if (!of || of->storage == 0 || request.start < 0 || request.length < 0
-        || lb_read_back(of->storage, std::uint32_t(int(request.piece)),
-               std::uint32_t(request.start), std::uint32_t(request.length), &data)
-            != LB_OK) {
+    if (data == nullptr) {
         error = missing(lt::operation_t::file_read);
     } else {
         buffer = pins_->hold(data, request.length);
@@ -313,10 +309,7 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
             job->leaves = alone ? next_power_of_two(v2.size())
                                 : std::size_t(of->files.piece_length() / lt::default_block_size);
         }
-        auto const size = std::uint32_t(job->size);
-        auto const status
-            = lb_read_back(of->storage, std::uint32_t(int(piece)), 0, size, &job->bytes);
-        if (status != LB_OK) job->bytes = nullptr;
+        job->bytes = of->pin(piece, 0, job->size);
     }
     if (job->bytes == nullptr) {
         if ((written || incomplete) && !check) {
@@ -350,12 +343,9 @@ void core::hash2(lt::storage_index_t const index, lt::piece_index_t const piece,
     auto const of = at(index);
     std::uint8_t const* data = nullptr;
     int size = 0;
-    if (of && of->storage != 0 && offset >= 0 && !aborted_) {
+    if (of && offset >= 0 && !aborted_) {
         size = std::min(lt::default_block_size, of->files.piece_size2(piece) - offset);
-        auto const status = size > 0 ? lb_read_back(of->storage, std::uint32_t(int(piece)),
-                                           std::uint32_t(offset), std::uint32_t(size), &data)
-                                     : LB_MISSING;
-        if (status != LB_OK) data = nullptr;
+        data = of->pin(piece, offset, size);
     }
     if (data == nullptr) {
         post([piece, handler = std::move(handler)] {
@@ -429,10 +419,7 @@ void core::abort()
     if (timer_) timer_->cancel();
     stopped_.clear();
     for (auto const& of : films_) {
-        if (!of) continue;
-        std::vector<int> open;
-        for (auto const& one : of->pieces) open.push_back(one.first);
-        for (auto const piece : open) withdraw(*of, lt::piece_index_t(piece));
+        if (of) withdraw_if(*of, [](int, withheld const&) { return true; });
     }
     lb_cache_abort(cache_, 0, nullptr);
 }

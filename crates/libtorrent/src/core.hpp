@@ -104,6 +104,15 @@ private:
     void settle(film& of, lt::piece_index_t piece, verdict judged, digest const& found);
     bool publish(film& of, lt::piece_index_t piece);
     void withdraw(film& of, lt::piece_index_t piece);
+    // Withdraws those of a film's pieces of which `which` holds.
+    template <typename Which> void withdraw_if(film& of, Which which)
+    {
+        std::vector<int> chosen;
+        for (auto const& one : of.pieces) {
+            if (which(one.first, one.second)) chosen.push_back(one.first);
+        }
+        for (auto const number : chosen) withdraw(of, lt::piece_index_t(number));
+    }
     void answer_refused(film& of, lt::piece_index_t piece);
     void rouse(film& of, lt::piece_index_t piece);
     void drop(film& of);

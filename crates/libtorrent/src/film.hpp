@@ -130,6 +130,23 @@ struct film : std::enable_shared_from_this<film> {
         }
     }
 
+    // Written bytes of a piece, pinned; null if they are not all there.
+    std::uint8_t const* pin(lt::piece_index_t const piece, int const offset, int const length) const
+    {
+        std::uint8_t const* data = nullptr;
+        if (offset < 0 || length <= 0) return nullptr;
+        auto const status = lb_read_back(storage, std::uint32_t(int(piece)), std::uint32_t(offset),
+            std::uint32_t(length), &data);
+        return status == LB_OK ? data : nullptr;
+    }
+
+    // Pins of mode `keep` no more.
+    void let_go()
+    {
+        for (auto const& one : kept) lb_release(one.second);
+        kept.clear();
+    }
+
     bool wants(lt::piece_index_t const piece) const
     {
         auto const is_it = [&](fetch const& one) { return one.piece == piece; };

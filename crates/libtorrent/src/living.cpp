@@ -20,8 +20,9 @@ struct entry {
     std::vector<torrent> torrents;
 };
 
-// Guards `living`. Under it a storage is looked up, which takes no lock. Neither is ever destroyed:
-// threads may call, and sessions that are static objects may end, while the process does.
+// Guards `living`. Under it a storage is looked up in the cache, by its handle: a few operations on
+// maps. Neither is ever destroyed: threads may call, and sessions that are static objects may end,
+// while the process does.
 auto& mutex = *new std::mutex;
 auto& living = *new std::vector<entry>;
 

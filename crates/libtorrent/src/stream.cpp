@@ -149,11 +149,8 @@ void core::clear_all(lt::storage_index_t const index)
 {
     auto const of = at(index);
     if (!of) return;
-    std::vector<int> open;
-    for (auto const& one : of->pieces) open.push_back(one.first);
-    for (auto const piece : open) withdraw(*of, lt::piece_index_t(piece));
-    for (auto const& one : of->kept) lb_release(one.second);
-    of->kept.clear();
+    withdraw_if(*of, [](int, withheld const&) { return true; });
+    of->let_go();
     lb_evict(of->storage, 0, std::uint32_t(of->files.num_pieces()), nullptr);
 }
 
@@ -302,14 +299,10 @@ void core::give_up_stalled(std::chrono::steady_clock::time_point const now)
 {
     for (auto const& of : films_) {
         if (!of) continue;
-        std::vector<int> stalled;
-        for (auto const& one : of->pieces) {
-            if (!one.second.whole() && now - one.second.touched >= hopeless
-                && of->anchor != lt::piece_index_t(one.first)) {
-                stalled.push_back(one.first);
-            }
-        }
-        for (auto const number : stalled) withdraw(*of, lt::piece_index_t(number));
+        withdraw_if(*of, [&](int const number, withheld const& one) {
+            return !one.whole() && now - one.touched >= hopeless
+                && of->anchor != lt::piece_index_t(number);
+        });
     }
 }
 
@@ -417,9 +410,9 @@ void core::change_course(film& of)
     ask(0, [&] { return of.torrent.set_piece_deadline(piece, 0), 0; });
     of.fetches.front().priority = 7;
     post([self = shared_from_this(), film = of.shared_from_this(), piece] {
-        if (film->removed || self->aborted_) return;
-        auto const wanted = film->wants(piece);
-        self->set_priority(*film, piece, wanted ? lt::top_priority : lt::dont_download);
+        // What ended meanwhile was given its priority then.
+        if (film->removed || self->aborted_ || !film->wants(piece)) return;
+        self->set_priority(*film, piece, lt::top_priority);
         self->rouse(*film, piece);
     });
 }
