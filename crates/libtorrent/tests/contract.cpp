@@ -31,15 +31,6 @@ constexpr int last = 20;
 constexpr std::int64_t film_size = last * piece_length + last_length;
 lt::storage_index_t const no_such_index(77);
 
-lookbehind::config with(mode const mode, std::int64_t const budget = 16 * MiB)
-{
-    lookbehind::config config;
-    config.mode = mode;
-    config.budget = budget;
-    config.on_demand = false;
-    return config;
-}
-
 lt::sha1_hash hash_of(std::string const& bytes)
 {
     return lt::hasher(bytes).final();
@@ -49,11 +40,6 @@ lt::sha256_hash hash256_of(std::string const& bytes)
     return lt::hasher256(bytes).final();
 }
 
-lt::info_hash_t name(std::string const& text)
-{
-    return lt::info_hash_t(hash_of(text));
-}
-
 // A disk with one torrent, which at the end of every test has told all and left no pin.
 struct bench final : test::workbench {
     std::size_t const pins_before = test::pins();
@@ -61,12 +47,12 @@ struct bench final : test::workbench {
     lt::storage_index_t const film;
 
     explicit bench(mode const mode = mode::stream)
-        : bench(with(mode))
+        : bench(test::as_told(mode))
     {
     }
     explicit bench(lookbehind::config const& config)
         : workbench(config)
-        , film(add(files, name("film").v1))
+        , film(add(files, test::hash_named("film").v1))
     {
     }
     ~bench() override
@@ -216,7 +202,7 @@ TEST_CASE("requests that make no sense are answered, and change nothing")
     constexpr auto least = std::numeric_limits<int>::min();
     for (auto const how : { mode::stream, mode::keep }) {
         bench on(how);
-        auto const removed = on.add(on.files, name("removed").v1);
+        auto const removed = on.add(on.files, test::hash_named("removed").v1);
         on.write_piece(removed, on.files, 0);
         on.remove(removed);
         on.write_piece(on.film, on.files, 0);
@@ -312,7 +298,7 @@ TEST_CASE("buffers outlive their torrent, the disk and the io_context, and go on
 
 TEST_CASE("a buffer stays as it is when its piece goes and another one takes its place")
 {
-    bench on(with(mode::stream, 2 * MiB));
+    bench on(test::as_told(mode::stream, 2 * MiB));
     on.write_piece(on.film, on.files, 0);
     auto const read = on.read(on.film, 0, 0, piece_length);
     on.clear_piece(on.film, 0);
@@ -352,7 +338,7 @@ TEST_CASE("the index of a removed torrent is used again, for nothing of the old 
     auto const old_read = on.read(on.film, 0, 0, block);
     on.remove(on.film);
     CHECK(on.none_came(old));
-    auto const again = on.add(on.files, name("another").v1);
+    auto const again = on.add(on.files, test::hash_named("another").v1);
     CHECK(again == on.film);
     auto const missing = on.read(again, 0, 0, block);
     auto const mine = on.write_piece(again, on.files, 0, 2);
@@ -374,7 +360,7 @@ TEST_CASE("a torrent has nothing of what the same torrent had before")
         on.write_piece(on.film, on.files, 0);
         on.run_ready();
         on.remove(on.film);
-        auto const again = on.add(on.files, name("film").v1);
+        auto const again = on.add(on.files, test::hash_named("film").v1);
         auto const read = on.read(again, 0, 0, block);
         on.run_ready();
         CHECK(read->error);
@@ -561,7 +547,7 @@ TEST_CASE("a check in mode stream starts anew")
 
 TEST_CASE("a check on demand looks at every piece, though one is as if always arriving")
 {
-    auto config = with(mode::stream);
+    auto config = test::as_told(mode::stream);
     config.on_demand = true;
     bench on(config);
     lt::add_torrent_params had;
@@ -580,10 +566,10 @@ TEST_CASE("a check on demand looks at every piece, though one is as if always ar
 
 TEST_CASE("a torrent that is not known, or was refused, does not pass its check")
 {
-    bench on(with(mode::keep, 3 * MiB));
+    bench on(test::as_told(mode::keep, 3 * MiB));
     auto const unknown = on.check(no_such_index);
     auto const small = on.check(on.film);
-    auto const large_index = on.add(on.files, name("a second that does not fit").v1);
+    auto const large_index = on.add(on.files, test::hash_named("a second that does not fit").v1);
     auto const large = on.check(large_index);
     auto const written = on.write(large_index, 0, 0, some_bytes(0, block));
     auto const read = on.read(large_index, 0, 0, block);
@@ -599,19 +585,19 @@ TEST_CASE("a torrent that is not known, or was refused, does not pass its check"
     CHECK(written->aborted());
     CHECK(read->error);
     CHECK(hash->aborted());
-    CHECK(lookbehind::storage(name("a second that does not fit")) == 0);
+    CHECK(lookbehind::storage(test::hash_named("a second that does not fit")) == 0);
 
     // There is room when the first has gone.
     on.remove(on.film);
-    auto const fits = on.check(on.add(on.files, name("a third").v1));
+    auto const fits = on.check(on.add(on.files, test::hash_named("a third").v1));
     on.run_ready();
     CHECK(fits->status == lt::status_t::no_error);
 }
 
 TEST_CASE("a torrent whose pieces are more than half of the budget is refused")
 {
-    bench on(with(mode::stream, 1 * MiB));
-    auto const index = on.add(test::layout(8 * MiB, int(MiB)), name("large pieces").v1);
+    bench on(test::as_told(mode::stream, 1 * MiB));
+    auto const index = on.add(test::layout(8 * MiB, int(MiB)), test::hash_named("large pieces").v1);
     auto const checked = on.check(index);
     on.run_ready();
     CHECK(checked->status == lt::status_t::fatal_disk_error);
@@ -770,7 +756,7 @@ TEST_CASE("aborting ends what is withheld, and later calls are answered")
     auto const late_hash2 = on.hash2(on.film, 0, 0);
     auto const late_read = on.read(on.film, 0, 0, block);
     auto const late_check = on.check(on.film);
-    auto const late_index = on.add(on.files, name("late").v1);
+    auto const late_index = on.add(on.files, test::hash_named("late").v1);
     auto const refused = on.check(late_index);
     on.clear_piece(on.film, 0);
     on.stop(on.film);
@@ -841,7 +827,7 @@ TEST_CASE("without torrents the io_context comes to rest")
     on.remove(on.film);
     CHECK(on.run_dry());
     // And with the next torrent the clock goes on.
-    auto const index = on.add(on.files, name("next").v1);
+    auto const index = on.add(on.files, test::hash_named("next").v1);
     on.run_ready();
     CHECK_FALSE(on.context().stopped());
     on.remove(index);
@@ -851,7 +837,7 @@ TEST_CASE("without torrents the io_context comes to rest")
 
 TEST_CASE("a write for which there is no room stops its peer, which is told later to go on")
 {
-    bench on(with(mode::stream, 1 * MiB));
+    bench on(test::as_told(mode::stream, 1 * MiB));
     auto const some = std::make_shared<test::peer>();
     auto gone = std::make_shared<test::peer>();
     bool stopped = false;
@@ -890,7 +876,7 @@ TEST_CASE("nobody is told to go on after an abort")
 {
     auto const some = std::make_shared<test::peer>();
     {
-        bench on(with(mode::stream, 1 * MiB));
+        bench on(test::as_told(mode::stream, 1 * MiB));
         bool stopped = false;
         for (int piece = 0; !stopped && piece <= last; ++piece)
             on.write(on.film, piece, 0, some_bytes(0, block), &stopped, some);
@@ -938,7 +924,7 @@ TEST_CASE("in mode stream a good piece is shown, and libtorrent is told of it wh
 {
     for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
         CAPTURE(test::name(kind));
-        judged_bench on(kind, with(mode::stream));
+        judged_bench on(kind, test::as_told(mode::stream));
         auto const writes = on.write_film(2);
         CHECK_FALSE(on.has(2));
         auto const hash = on.hash_film(2);
@@ -970,7 +956,7 @@ TEST_CASE("in mode keep a good piece is shown, and libtorrent is told so")
 {
     for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
         CAPTURE(test::name(kind));
-        judged_bench on(kind, with(mode::keep));
+        judged_bench on(kind, test::as_told(mode::keep));
         auto const writes = on.write_film(last);
         auto const hash = on.hash_film(last);
         CHECK(on.run_until([&] { return hash->times > 0; }));
@@ -990,7 +976,7 @@ TEST_CASE("libtorrent is told of a bad piece at once: what it hashes to, and its
     for (auto const how : { mode::stream, mode::keep }) {
         for (auto const kind : { test::kind::v1, test::kind::v2, test::kind::hybrid }) {
             CAPTURE(test::name(kind));
-            judged_bench on(kind, with(how));
+            judged_bench on(kind, test::as_told(how));
             auto const writes = on.write_film(2, 1);
             auto const hash = on.hash_film(2);
             CHECK(on.run_until([&] { return hash->times > 0; }));
@@ -1015,7 +1001,7 @@ TEST_CASE("libtorrent is told of a bad piece at once: what it hashes to, and its
 
 TEST_CASE("a piece goes for another one when there is no room, and its hash and writes are aborted")
 {
-    judged_bench on(test::kind::v1, with(mode::stream, 1 * MiB));
+    judged_bench on(test::kind::v1, test::as_told(mode::stream, 1 * MiB));
     std::vector<std::shared_ptr<test::hashing>> hashes;
     for (int piece = 0; piece < last; ++piece) {
         on.write_film(piece);
@@ -1065,7 +1051,7 @@ TEST_CASE("a piece whose hash comes later is judged then, whatever its handler d
 
 TEST_CASE("on demand, blocks that nobody wants are given up, and those that a player wants are not")
 {
-    auto config = with(mode::stream);
+    auto config = test::as_told(mode::stream);
     config.on_demand = true;
     judged_bench on(test::kind::v1, config);
     auto const unwanted = on.write_film(7);
@@ -1107,8 +1093,9 @@ TEST_CASE("set_memory_disk_io makes a disk of that size, and keeps connections")
     auto const files = test::layout(film_size, piece_length);
     lt::aux::vector<lt::download_priority_t, lt::file_index_t> const priorities;
     auto const holder = disk->new_torrent(
-        { files, nullptr, "", lt::storage_mode_sparse, priorities, name("sized").v1 }, nullptr);
-    auto const cache = lookbehind::cache(name("sized"));
+        { files, nullptr, "", lt::storage_mode_sparse, priorities, test::hash_named("sized").v1 },
+        nullptr);
+    auto const cache = lookbehind::cache(test::hash_named("sized"));
     std::uint64_t budget = 0;
     CHECK(lb_cache_budget(cache, &budget) == LB_OK);
     CHECK(budget == 5 * MiB);
@@ -1122,7 +1109,7 @@ TEST_CASE("a disk of no size, or of more than can be counted, says why there is 
         lt::io_context context;
         lt::settings_pack settings;
         lt::counters counters;
-        auto const make = lookbehind::disk_io_constructor(with(mode::stream, budget));
+        auto const make = lookbehind::disk_io_constructor(test::as_told(mode::stream, budget));
         CHECK_THROWS_WITH_AS(make(context, settings, counters), doctest::Contains("lookbehind"),
             std::invalid_argument);
     }
@@ -1131,7 +1118,7 @@ TEST_CASE("a disk of no size, or of more than can be counted, says why there is 
 
 TEST_CASE("look-behind is named, found, counted and cleared, by index and by hash")
 {
-    judged_bench on(test::kind::hybrid, with(mode::stream));
+    judged_bench on(test::kind::hybrid, test::as_told(mode::stream));
     auto const index = int(std::uint32_t(on.film));
     auto const hashes = on.torrent->info_hashes();
     for (auto const& one : { hashes, lt::info_hash_t(hashes.v1), lt::info_hash_t(hashes.v2) }) {
@@ -1182,7 +1169,7 @@ TEST_CASE("of a torrent that there is not, the functions say so")
         CHECK(named == 0);
         CHECK(memory == 0);
     }
-    for (auto const& hash : { name("nobody's"), lt::info_hash_t() }) {
+    for (auto const& hash : { test::hash_named("nobody's"), lt::info_hash_t() }) {
         CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(hash, { 1 }));
         CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(hash));
         CHECK_FALSE(lookbehind::memory_disk_is_lookbehind_available(hash, 1));
@@ -1197,13 +1184,13 @@ TEST_CASE("an index means the disk that was made last, and a hash any")
     bench first;
     {
         bench second;
-        auto const extra = second.add(second.files, name("extra").v1);
+        auto const extra = second.add(second.files, test::hash_named("extra").v1);
         auto const index = int(std::uint32_t(extra));
         CHECK(lookbehind::memory_disk_set_lookbehind(index, { 1, 2, 3 }));
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("extra"), { 1, 2 }));
-        auto const only_first = first.add(first.files, name("only in the first").v1);
+        CHECK(lookbehind::memory_disk_set_lookbehind(test::hash_named("extra"), { 1, 2 }));
+        auto const only_first = first.add(first.files, test::hash_named("only in the first").v1);
         CHECK(only_first == extra);
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("only in the first"), { 1 }));
+        CHECK(lookbehind::memory_disk_set_lookbehind(test::hash_named("only in the first"), { 1 }));
         int available = 0;
         int named = 0;
         std::int64_t memory = 0;
@@ -1211,7 +1198,7 @@ TEST_CASE("an index means the disk that was made last, and a hash any")
         CHECK(named == 2);
         second.remove(extra);
         CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(index));
-        CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(name("extra")));
+        CHECK_FALSE(lookbehind::memory_disk_clear_lookbehind(test::hash_named("extra")));
     }
     // The second has gone: the first is the last.
     int available = 0;

@@ -34,21 +34,7 @@ constexpr int block = lt::default_block_size;
 constexpr int piece_length = 4 * block;
 constexpr int pieces = 20;
 
-lookbehind::config with(mode const mode, std::int64_t const budget = 16 * MiB)
-{
-    lookbehind::config config;
-    config.mode = mode;
-    config.budget = budget;
-    config.on_demand = false;
-    return config;
-}
-
-lt::info_hash_t name(std::string const& text)
-{
-    return lt::info_hash_t(lt::hasher(text).final());
-}
-
-std::vector<lt::info_hash_t> const both{ name("one"), name("other") };
+std::vector<lt::info_hash_t> const both{ test::hash_named("one"), test::hash_named("other") };
 
 // A disk with two torrents, at the indices 0 and 1.
 struct bench final : test::workbench {
@@ -56,10 +42,10 @@ struct bench final : test::workbench {
     lt::storage_index_t const one;
     lt::storage_index_t const other;
 
-    explicit bench(lookbehind::config const& config = with(mode::stream))
+    explicit bench(lookbehind::config const& config = test::as_told(mode::stream))
         : workbench(config)
-        , one(add(files, name("one").v1))
-        , other(add(files, name("other").v1))
+        , one(add(files, test::hash_named("one").v1))
+        , other(add(files, test::hash_named("other").v1))
     {
     }
     ~bench() override { CHECK(finish() == ""); }
@@ -167,10 +153,10 @@ TEST_CASE("use after free of the global instance: disks go while other threads c
         on.write_piece(on.one, on.files, round % pieces);
         on.hash(on.one, round % pieces);
         on.run_ready();
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
+        CHECK(lookbehind::memory_disk_set_lookbehind(test::hash_named("one"), { 1 }));
         on.remove(on.one);
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
-        on.add(on.files, name("one").v1);
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(test::hash_named("one"), { 1 }));
+        on.add(on.files, test::hash_named("one").v1);
         on.run_ready();
     }
     CHECK(threads.calls() > 0);
@@ -181,18 +167,18 @@ TEST_CASE("use after free of the global instance: of two disks either may go fir
     for (auto const last_goes_first : { true, false }) {
         auto first = std::make_unique<bench>();
         auto last = std::make_unique<bench>();
-        auto const ours = first->add(first->files, name("of the first").v1);
+        auto const ours = first->add(first->files, test::hash_named("of the first").v1);
         (last_goes_first ? last : first).reset();
         CHECK(lookbehind::memory_disk_set_lookbehind(0, { 1 }));
-        CHECK(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
-        CHECK(
-            lookbehind::memory_disk_set_lookbehind(name("of the first"), { 1 }) == last_goes_first);
+        CHECK(lookbehind::memory_disk_set_lookbehind(test::hash_named("one"), { 1 }));
+        CHECK(lookbehind::memory_disk_set_lookbehind(test::hash_named("of the first"), { 1 })
+            == last_goes_first);
         CHECK(lookbehind::memory_disk_set_lookbehind(int(std::uint32_t(ours)), { 1 })
             == last_goes_first);
         first.reset();
         last.reset();
         CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(0, { 1 }));
-        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }));
+        CHECK_FALSE(lookbehind::memory_disk_set_lookbehind(test::hash_named("one"), { 1 }));
     }
 }
 
@@ -217,8 +203,8 @@ TEST_CASE("a raw pointer to the disk: handles, players and pins are good after i
 {
     auto const pins = test::pins();
     auto on = std::make_unique<bench>();
-    auto const storage = lookbehind::storage(name("one"));
-    auto const cache = lookbehind::cache(name("one"));
+    auto const storage = lookbehind::storage(test::hash_named("one"));
+    auto const cache = lookbehind::cache(test::hash_named("one"));
     lb_player player = 0;
     REQUIRE(lb_player_open(storage, nullptr, &player) == LB_OK);
     on->write_piece(on->one, on->files, 0);
@@ -255,7 +241,7 @@ void call_at_the_end()
 {
     if (std::getenv("CALL_AT_THE_END") == nullptr) return;
     auto const found = lookbehind::memory_disk_set_lookbehind(0, { 1 })
-        && lookbehind::memory_disk_clear_lookbehind(name("other"));
+        && lookbehind::memory_disk_clear_lookbehind(test::hash_named("other"));
     ::_exit(found ? 0 : 1);
 }
 
@@ -297,7 +283,7 @@ TEST_CASE("an unprotected global size: disks that are made at once have each the
                 lt::io_context context;
                 lt::counters counters;
                 auto const disk = params.disk_io_constructor(context, params.settings, counters);
-                auto const hash = name("sized " + std::to_string(number));
+                auto const hash = test::hash_named("sized " + std::to_string(number));
                 auto const files = test::layout(pieces * piece_length, piece_length);
                 lt::aux::vector<lt::download_priority_t, lt::file_index_t> const priorities;
                 auto const holder = disk->new_torrent(
@@ -348,7 +334,7 @@ TEST_CASE("callbacks that outlive the disk run, and find all they need")
 {
     auto const pins = test::pins();
     for (auto const how : { mode::stream, mode::keep }) {
-        bench on(with(how));
+        bench on(test::as_told(how));
         on.write_piece(on.one, on.files, 0);
         auto const read = on.read(on.one, 0, 1, 3 * block);
         auto const missing = on.read(on.one, 1, 0, block);
@@ -378,9 +364,9 @@ TEST_CASE("callbacks that never run let go of what they hold")
 {
     auto const pins = test::pins();
     for (auto const how : { mode::stream, mode::keep }) {
-        test::workbench on(with(how));
+        test::workbench on(test::as_told(how));
         auto const files = test::layout(pieces * piece_length, piece_length);
-        auto const film = on.add(files, name("one").v1);
+        auto const film = on.add(files, test::hash_named("one").v1);
         on.write_piece(film, files, 0);
         std::weak_ptr<test::answer> const read = on.read(film, 0, 0, block);
         on.hash(film, 0);
@@ -402,17 +388,17 @@ TEST_CASE("callbacks that never run let go of what they hold")
 TEST_CASE("lock contention: a call that works makes no other wait")
 {
     bench on;
-    auto const storage = lookbehind::storage(name("one"));
+    auto const storage = lookbehind::storage(test::hash_named("one"));
     auto const meanwhile = [&] {
         test::call_all(0);
         test::call_all(1);
-        test::call_all(name("one"));
-        test::call_all(name("other"));
-        lb_cache_close(lookbehind::cache(name("other")));
+        test::call_all(test::hash_named("one"));
+        test::call_all(test::hash_named("other"));
+        lb_cache_close(lookbehind::cache(test::hash_named("other")));
         on.write_piece(on.other, on.files, 0);
         on.read(on.other, 0, 0, block);
         on.hash(on.other, 0);
-        on.remove(on.add(on.files, name("a third").v1));
+        on.remove(on.add(on.files, test::hash_named("a third").v1));
         on.clear_piece(on.other, 0);
         on.run_ready();
         bench const another;
@@ -422,7 +408,8 @@ TEST_CASE("lock contention: a call that works makes no other wait")
         std::function<void()> call;
     } const calls[] = {
         { "lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(0, { 1 }); } },
-        { "lb_lookbehind_set", [] { lookbehind::memory_disk_set_lookbehind(name("one"), { 1 }); } },
+        { "lb_lookbehind_set",
+            [] { lookbehind::memory_disk_set_lookbehind(test::hash_named("one"), { 1 }); } },
         { "lb_lookbehind_clear", [] { lookbehind::memory_disk_clear_lookbehind(0); } },
         { "lb_lookbehind_available",
             [] { lookbehind::memory_disk_is_lookbehind_available(0, 1); } },
@@ -449,8 +436,8 @@ TEST_CASE("lock contention: libtorrent's thread at work makes no caller wait")
     auto const meanwhile = [&] {
         test::call_all(0);
         test::call_all(1);
-        test::call_all(name("one"));
-        test::call_all(name("other"));
+        test::call_all(test::hash_named("one"));
+        test::call_all(test::hash_named("other"));
         bench const another;
     };
     auto extra = on.one;
@@ -460,7 +447,7 @@ TEST_CASE("lock contention: libtorrent's thread at work makes no caller wait")
     } const calls[] = {
         { "lb_write", [&] { on.write_piece(on.one, on.files, 0); } },
         { "lb_read_back", [&] { on.read(on.one, 0, 0, block)->buffer.reset(); } },
-        { "lb_storage_add", [&] { extra = on.add(on.files, name("extra").v1); } },
+        { "lb_storage_add", [&] { extra = on.add(on.files, test::hash_named("extra").v1); } },
         { "lb_storage_remove", [&] { on.remove(extra); } },
         { "lb_evict", [&] { on.clear_piece(on.one, 0); } },
     };

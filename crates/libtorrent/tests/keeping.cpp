@@ -3,21 +3,11 @@
 #include <doctest/doctest.h>
 
 #include "support/scene.hpp"
+#include "support/workbench.hpp"
 
 using namespace std::chrono_literals;
 using test::kind;
 using test::MiB;
-
-namespace {
-
-std::size_t pins()
-{
-    std::size_t count = 0;
-    lb_pins(&count);
-    return count;
-}
-
-} // namespace
 
 TEST_CASE("all bytes are right, in the cache and through libtorrent")
 {
@@ -35,7 +25,7 @@ TEST_CASE("all bytes are right, in the cache and through libtorrent")
             CHECK(stats.resident_peak <= std::uint64_t(budget));
             CHECK(stats.evictions == 0);
             on.who.close();
-            CHECK(pins() == 0);
+            CHECK(test::pins() == 0);
         }
     }
 }

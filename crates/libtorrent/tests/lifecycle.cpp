@@ -135,6 +135,23 @@ void connect(lt::torrent_handle const& handle, int const port)
     handle.connect_peer({ lt::make_address_v4("127.0.0.1"), std::uint16_t(port) });
 }
 
+// After all that it plays on, what is right, and ends with nothing left.
+void plays_on(test::leecher& who, test::spectator& spectator, seeded const& what,
+    lookbehind::config const& config)
+{
+    who.connect(what.seeder.port());
+    auto const before = spectator.bytes();
+    who.wait_despite_errors(
+        "more to be played", 20s, [&] { return spectator.bytes() > before + 2 * MiB; });
+    spectator.leave();
+    CHECK(spectator.trouble() == "");
+    CHECK(errors(who) == "");
+    witness const left(*what.torrent);
+    who.close();
+    CHECK(left.trouble(config) == "");
+    CHECK(test::pins() == 0);
+}
+
 } // namespace
 
 #define SEEDED_RANDOM                                                                              \
@@ -245,17 +262,7 @@ TEST_CASE("a torrent is paused and resumed at any moment, and plays on")
             a_moment(who, random, 20);
             who.handle().resume();
         }
-        who.connect(what.seeder.port());
-        auto const before = spectator.bytes();
-        who.wait_despite_errors(
-            "more to be played", 20s, [&] { return spectator.bytes() > before + 2 * MiB; });
-        spectator.leave();
-        CHECK(spectator.trouble() == "");
-        CHECK(errors(who) == "");
-        witness const left(*what.torrent);
-        who.close();
-        CHECK(left.trouble(config) == "");
-        CHECK(test::pins() == 0);
+        plays_on(who, spectator, what, config);
     }
 }
 
@@ -279,17 +286,7 @@ TEST_CASE("a torrent is checked anew at any moment, and plays on")
                 return state != lt::torrent_status::checking_files
                     && state != lt::torrent_status::checking_resume_data;
             });
-            who.connect(what.seeder.port());
-            auto const before = spectator.bytes();
-            who.wait_despite_errors(
-                "more to be played", 20s, [&] { return spectator.bytes() > before + 2 * MiB; });
-            spectator.leave();
-            CHECK(spectator.trouble() == "");
-            CHECK(errors(who) == "");
-            witness const left(*what.torrent);
-            who.close();
-            CHECK(left.trouble(config) == "");
-            CHECK(test::pins() == 0);
+            plays_on(who, spectator, what, config);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/disabled_disk_io.hpp>
+#include <libtorrent/hasher.hpp>
 #include <libtorrent/peer_request.hpp>
 #include <libtorrent/session_params.hpp>
 
@@ -37,6 +38,20 @@ std::string some_bytes(std::int64_t const offset, int const length, std::uint64_
     std::string bytes(std::size_t(length), '\0');
     film_bytes(seed, offset, { &bytes[0], length });
     return bytes;
+}
+
+lt::info_hash_t hash_named(std::string const& text)
+{
+    return lt::info_hash_t(lt::hasher(text).final());
+}
+
+lookbehind::config as_told(lookbehind::mode const mode, std::int64_t const budget)
+{
+    lookbehind::config config;
+    config.mode = mode;
+    config.budget = budget;
+    config.on_demand = false;
+    return config;
 }
 
 std::size_t pins()

@@ -64,6 +64,12 @@ lt::file_storage layout(std::int64_t size, int piece_length);
 /// What `film_bytes` has from `offset` on.
 std::string some_bytes(std::int64_t offset, int length, std::uint64_t seed = 1);
 
+/// A torrent's hash, different for each text.
+lt::info_hash_t hash_named(std::string const& text);
+
+/// Where priorities are the test's, in either mode.
+lookbehind::config as_told(lookbehind::mode mode, std::int64_t budget = 16 << 20);
+
 /// How many addresses are pinned now, in the whole process.
 std::size_t pins();
 
