@@ -1,8 +1,10 @@
 //! A thread that waits for a task: it looks, and looks again when the bell was rung.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+
+use crate::call::{deadline, lock, wait_while};
 
 /// Counts how often it was rung. Several threads may wait for it.
 #[derive(Default)]
@@ -19,12 +21,8 @@ struct Heard {
 }
 
 impl Bell {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn ring(&self) {
-        let mut heard = self.heard();
+        let mut heard = lock(&self.heard);
         heard.rings += 1;
         if heard.waiting > 0 {
             self.rung.notify_all();
@@ -32,22 +30,15 @@ impl Bell {
     }
 
     fn rings(&self) -> u64 {
-        self.heard().rings
+        lock(&self.heard).rings
     }
 
     /// Waits until it has been rung more often than `seen`; `false` if the deadline comes first.
     fn wait(&self, seen: u64, deadline: Option<Instant>) -> bool {
-        let mut heard = self.heard();
+        let mut heard = lock(&self.heard);
         heard.waiting += 1;
         let quiet = |heard: &mut Heard| heard.rings == seen;
-        heard = match deadline {
-            None => self.rung.wait_while(heard, quiet).unwrap_or_else(PoisonError::into_inner),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let waited = self.rung.wait_timeout_while(heard, left, quiet);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
+        heard = wait_while(&self.rung, heard, deadline, quiet);
         heard.waiting -= 1;
         heard.rings != seen
     }
@@ -59,8 +50,7 @@ impl Bell {
         timeout: Option<Duration>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Option<T> {
-        // A deadline beyond what the clock can count is none.
-        let deadline = timeout.and_then(|time| Instant::now().checked_add(time));
+        let deadline = deadline(timeout);
         let waker = Waker::from(Arc::clone(self));
         let mut cx = Context::from_waker(&waker);
         loop {

@@ -1,6 +1,7 @@
 //! One budget, many films.
 
 use std::ffi::c_void;
+use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,18 @@ pub struct lb_cache_options {
     pub context: *mut c_void,
     /// Is given `context` once the library is done with it; may be null.
     pub drop_context: lb_drop_fn,
+}
+
+impl Default for lb_cache_options {
+    fn default() -> Self {
+        Self {
+            budget: 0,
+            huge_pages: false,
+            evicted: None,
+            context: null_mut(),
+            drop_context: None,
+        }
+    }
 }
 
 /// A cache at one moment. Bytes count against the budget, with headers and padding.

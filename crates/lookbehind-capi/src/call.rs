@@ -5,7 +5,8 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lookbehind::Error;
 
@@ -140,6 +141,33 @@ pub(crate) unsafe fn slice<'a, T>(
         // SAFETY: by contract.
         _ => Ok(unsafe { std::slice::from_raw_parts(data, len) }),
     }
+}
+
+/// A panic under a mutex leaves what it guards usable: each is changed in one step.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits while that is so; until the deadline at most, if there is one.
+pub(crate) fn wait_while<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+    so: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    match deadline {
+        None => changed.wait_while(guard, so).unwrap_or_else(PoisonError::into_inner),
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = changed.wait_timeout_while(guard, left, so);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        }
+    }
+}
+
+/// When a wait of so long ends. One beyond what the clock can count has no end.
+pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|time| Instant::now().checked_add(time))
 }
 
 /// Milliseconds to wait; `None` is for ever.

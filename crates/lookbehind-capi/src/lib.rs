@@ -19,8 +19,9 @@
 //!   otherwise. Calls that wait, reads and fetches do not keep it.
 //!
 //! A Rust program may link code in C or C++ that uses this interface, and pass it a cache of its
-//! own: [`adopt`] and [`cache`](fn@cache) lead from one to the other. Both sides then have to be
-//! linked with this crate as an rlib, for each copy of the crate has handles of its own.
+//! own: [`adopt`], [`cache`](fn@cache) and [`storage`](fn@storage) lead from one to the other. Both
+//! sides then have to be linked with this crate as an rlib, for each copy of the crate has handles
+//! of its own.
 #![allow(non_camel_case_types, reason = "the names are those of the header")]
 #![allow(
     clippy::missing_safety_doc,
@@ -50,6 +51,7 @@ pub mod prefer;
 pub mod wanted;
 
 pub use cache::{adopt, cache};
+pub use storage::storage;
 
 #[cfg(test)]
 mod tests;

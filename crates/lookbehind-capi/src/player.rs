@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use lookbehind::{Error, Extent, Player, PlayerConfig};
 
 use crate::bell::Bell;
 use crate::cache::Shared;
-use crate::call::{Failure, Out, Result, guard, timeout};
+use crate::call::{Failure, Out, Result, guard, lock, timeout};
 use crate::handle::{Kind, Table};
 use crate::pin::{PinOut, pin_part};
 use crate::status::lb_status;
@@ -30,7 +30,7 @@ static PLAYERS: Table<Seat> = Table::new(Kind::Player);
 
 impl Seat {
     fn player(&self) -> MutexGuard<'_, Player> {
-        self.player.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.player)
     }
 
     /// Polls the player until something comes; who waits shares one bell with all others. The player

@@ -12,13 +12,15 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lookbehind::{Error, Held, Storage, WaitPiece};
 
-use crate::call::{Failure, Out, Result, guard, guarded, tell, timeout};
+use crate::call::{
+    Failure, Out, Result, deadline, guard, guarded, lock, tell, timeout, wait_while,
+};
 use crate::handle::{Kind, Table};
 use crate::pin::{PinOut, Pinned, pin_piece};
 use crate::status::lb_status;
@@ -138,19 +140,9 @@ impl Read {
 
     /// The outcome, when it is there; the read is over then.
     fn poll(&self, timeout: Option<Duration>) -> Result<Held> {
-        let deadline = timeout.and_then(|time| Instant::now().checked_add(time));
+        let deadline = deadline(timeout);
         let pending = |outcome: &mut Outcome| matches!(outcome, Outcome::Pending);
-        let mut outcome = lock(&self.outcome);
-        outcome = match deadline {
-            None => {
-                self.decided.wait_while(outcome, pending).unwrap_or_else(PoisonError::into_inner)
-            }
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let waited = self.decided.wait_timeout_while(outcome, left, pending);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
+        let mut outcome = wait_while(&self.decided, lock(&self.outcome), deadline, pending);
         match *outcome {
             Outcome::Pending => return Err(Failure::Pending),
             Outcome::Cancelled => return Err(Failure::Cancelled),
@@ -235,10 +227,6 @@ impl Place {
             None => wait,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a piece from `offset` on, waiting for it if it is not there: the piece becomes wanted. The

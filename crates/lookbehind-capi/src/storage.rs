@@ -1,6 +1,7 @@
 //! Films.
 
 use std::ffi::c_void;
+use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ pub(crate) static FILMS: Table<Film> = Table::new(Kind::Storage);
 /// The storage of a handle, apart from what keeps its cache.
 pub(crate) fn storage_of(storage: lb_storage) -> Result<Storage> {
     Ok(FILMS.get(storage)?.storage.clone())
+}
+
+/// The storage behind a handle: for a Rust program that got the handle from C or C++ code.
+#[must_use]
+pub fn storage(handle: lb_storage) -> Option<Storage> {
+    storage_of(handle).ok()
 }
 
 /// A storage: one film within a cache. Closing the handle leaves the film where it is.
@@ -66,6 +73,25 @@ pub struct lb_storage_options {
     pub context: *mut c_void,
     /// Is given `context` once the library is done with it; may be null.
     pub drop_context: lb_drop_fn,
+}
+
+impl Default for lb_storage_options {
+    fn default() -> Self {
+        Self {
+            share: 0,
+            keep_assemblies: false,
+            readable_prefix: false,
+            assembly_limit_ms: 0,
+            window: 0,
+            sha1: null(),
+            sha1_len: 0,
+            sha256: null(),
+            sha256_len: 0,
+            verify: None,
+            context: null_mut(),
+            drop_context: None,
+        }
+    }
 }
 
 /// A range of pieces: from `first` up to, without, `end`.

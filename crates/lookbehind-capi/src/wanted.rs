@@ -2,13 +2,13 @@
 
 use std::ffi::{CStr, c_char};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_core::Stream;
 use lookbehind::Fetch;
 
 use crate::bell::Bell;
-use crate::call::{Failure, Out, guard, timeout};
+use crate::call::{Failure, Out, guard, lock, timeout};
 use crate::handle::{Kind, Table};
 use crate::status::lb_status;
 use crate::storage::{lb_storage, storage_of};
@@ -23,12 +23,11 @@ static FLIGHTS: Table<Flight> = Table::new(Kind::Fetch);
 
 impl Flight {
     fn take(&self) -> Option<Fetch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 
     fn cancelled(&self) -> bool {
-        let fetch = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        fetch.as_ref().is_none_or(Fetch::is_cancelled)
+        lock(&self.0).as_ref().is_none_or(Fetch::is_cancelled)
     }
 }
 

@@ -61,16 +61,16 @@ unsafe extern "C" fn verify(context: *mut c_void, piece: u32, data: *const u8, l
 fn options(budget: u64, uses: &Uses) -> lb_cache_options {
     lb_cache_options {
         budget,
-        huge_pages: false,
         evicted: Some(evicted),
         context: uses.context(),
         drop_context: Some(dropped),
+        ..Default::default()
     }
 }
 
 fn verified(uses: &Uses) -> lb_storage_options {
     let (context, drop_context) = (uses.context(), Some(dropped as _));
-    lb_storage_options { verify: Some(verify), context, drop_context, ..ZERO }
+    lb_storage_options { verify: Some(verify), context, drop_context, ..Default::default() }
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn all_reads_that_wait_hear_of_the_piece() {
 fn a_read_that_waits_hears_of_the_piece_although_another_one_read_of_it() {
     let _alone = alone();
     let cache = cache();
-    let options = lb_storage_options { readable_prefix: true, ..ZERO };
+    let options = lb_storage_options { readable_prefix: true, ..Default::default() };
     // SAFETY: the pointers are good.
     let film = got(|out| unsafe { lb_storage_add(cache, 100, PIECE, &options, out) });
     let player = play(film);

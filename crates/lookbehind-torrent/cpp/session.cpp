@@ -216,12 +216,13 @@ bool lbt_content_of(lbt_session* const session, lbt_content* const content, lbt_
             file(context, std::int32_t(int(index)), std::uint64_t(files.file_offset(index)),
                 std::uint64_t(files.file_size(index)), path.data(), path.size());
         }
-        auto const storage = lookbehind::storage(hashes);
-        auto const found = lb_storage_id(storage, &content->storage) == LB_OK;
-        lb_storage_close(storage);
-        content->cache = found ? lookbehind::cache(hashes) : 0;
-        if (content->cache == 0) say(why, "the torrent is gone");
-        return content->cache != 0;
+        content->storage = lookbehind::storage(hashes);
+        auto const found = lb_storage_cache(content->storage, &content->cache) == LB_OK;
+        if (!found) {
+            lb_storage_close(content->storage);
+            say(why, "the torrent is gone");
+        }
+        return found;
     });
 }
 

@@ -67,7 +67,7 @@ lbt_progress lbt_state(lbt_session* session, lbt_figures* figures, lbt_why* why)
 
 // What a torrent has, once it is ready.
 struct lbt_content {
-    // A handle on the cache, to be closed; and the number in it of the storage with the pieces.
+    // Handles on the cache, and on the storage in it with the pieces, both to be closed.
     std::uint64_t cache;
     std::uint64_t storage;
     // The info-hash: the 20 bytes of version 1 if there is one, else the 32 of version 2.

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use lookbehind::{Cache, Storage, StorageId};
+use lookbehind::{Cache, Storage};
 use lookbehind_capi::cache::lb_cache_close;
+use lookbehind_capi::storage::lb_storage_close;
 
 use crate::ffi::{self, Why};
 
@@ -265,14 +266,12 @@ impl Session {
             return Err(why.into());
         }
         let cache = lookbehind_capi::cache(content.cache);
+        let storage = lookbehind_capi::storage(content.storage);
         lb_cache_close(content.cache);
-        let gone = || Refused::new("the torrent is gone");
-        let cache = cache.ok_or_else(gone)?;
-        // As the C interface writes it: the generation above the index.
-        let (generation, index) = ((content.storage >> 32) as u32, content.storage as u32);
-        let storage = cache
-            .storage(StorageId { index, generation })
-            .map_err(|e| Refused::new(e.to_string()))?;
+        lb_storage_close(content.storage);
+        let (Some(cache), Some(storage)) = (cache, storage) else {
+            return Err(Refused::new("the torrent is gone"));
+        };
         let hash = content.hash.iter().take(content.hash_length as usize);
         let hash = hash.map(|byte| format!("{byte:02x}")).collect();
         Ok(Content { cache, storage, hash, files })

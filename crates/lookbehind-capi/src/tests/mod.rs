@@ -5,11 +5,11 @@ mod statuses;
 mod within;
 
 use std::cell::Cell;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
 use crate::cache::{lb_cache, lb_cache_new, lb_cache_options};
 use crate::status::lb_status::{self, LB_OK};
-use crate::storage::{lb_storage, lb_storage_add, lb_storage_options};
+use crate::storage::{lb_storage, lb_storage_add};
 
 thread_local! {
     static PANIC: Cell<bool> = const { Cell::new(false) };
@@ -35,30 +35,8 @@ fn got<T: Default>(call: impl FnOnce(*mut T) -> lb_status) -> T {
     value
 }
 
-/// The options of a storage with the defaults.
-const ZERO: lb_storage_options = lb_storage_options {
-    share: 0,
-    keep_assemblies: false,
-    readable_prefix: false,
-    assembly_limit_ms: 0,
-    window: 0,
-    sha1: null(),
-    sha1_len: 0,
-    sha256: null(),
-    sha256_len: 0,
-    verify: None,
-    context: null_mut(),
-    drop_context: None,
-};
-
 fn cache(budget: u64) -> lb_cache {
-    let options = lb_cache_options {
-        budget,
-        huge_pages: false,
-        evicted: None,
-        context: null_mut(),
-        drop_context: None,
-    };
+    let options = lb_cache_options { budget, ..Default::default() };
     // SAFETY: both pointers are good.
     got(|out| unsafe { lb_cache_new(&options, out) })
 }

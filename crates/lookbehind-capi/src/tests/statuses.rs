@@ -6,7 +6,7 @@ use std::ptr::{null, null_mut};
 
 use lookbehind::{Error, StorageId};
 
-use super::{ZERO, cache, film, got, panicking};
+use super::{cache, film, got, panicking};
 use crate::cache::*;
 use crate::ingest::*;
 use crate::pin::*;
@@ -108,12 +108,17 @@ fn provoke(status: lb_status) -> Option<lb_status> {
             let hashes = [0; 160];
             let list = |len| (hashes.as_ptr(), len);
             let ((sha1, sha1_len), (sha256, sha256_len)) = (list(160), list(160));
-            add(cache, 500, 100, lb_storage_options { sha1, sha1_len, sha256, sha256_len, ..ZERO })
+            add(
+                cache,
+                500,
+                100,
+                lb_storage_options { sha1, sha1_len, sha256, sha256_len, ..Default::default() },
+            )
         }
         LB_NOT_PINNED => lb_release((&raw const cache).cast()),
         LB_PANICKED => panicking(|| lb_cache_close(cache)),
         LB_BUDGET_EXHAUSTED => {
-            let film = film_with(cache, 3 << 19, 3 << 17, ZERO);
+            let film = film_with(cache, 3 << 19, 3 << 17, Default::default());
             let piece = vec![0; 3 << 17];
             let pins = [0, 1].map(|at| {
                 assert_eq!(insert(film, at, &piece), LB_OK);
@@ -138,8 +143,11 @@ fn provoke(status: lb_status) -> Option<lb_status> {
         LB_WRONG_LENGTH => insert(film, 9, &[0; 100]),
         LB_VERIFY_FAILED => {
             let hashes = [0; 20];
-            let options =
-                lb_storage_options { sha1: hashes.as_ptr(), sha1_len: hashes.len(), ..ZERO };
+            let options = lb_storage_options {
+                sha1: hashes.as_ptr(),
+                sha1_len: hashes.len(),
+                ..Default::default()
+            };
             insert(film_with(cache, 100, 100, options), 0, &[1; 100])
         }
         LB_NOT_OPEN => lb_commit(film, 0),
@@ -168,28 +176,33 @@ fn provoke(status: lb_status) -> Option<lb_status> {
             assert_eq!(words(), "fetching piece 0 failed: origin said 503");
             status
         }
-        LB_ZERO_LENGTH => add(cache, 0, 100, ZERO),
-        LB_ZERO_PIECE_LENGTH => add(cache, 100, 0, ZERO),
-        LB_TOO_MANY_PIECES => add(cache, 1 << 25, 1, ZERO),
-        LB_PIECE_TOO_LARGE => add(cache, 1 << 20, 1 << 20, ZERO),
+        LB_ZERO_LENGTH => add(cache, 0, 100, Default::default()),
+        LB_ZERO_PIECE_LENGTH => add(cache, 100, 0, Default::default()),
+        LB_TOO_MANY_PIECES => add(cache, 1 << 25, 1, Default::default()),
+        LB_PIECE_TOO_LARGE => add(cache, 1 << 20, 1 << 20, Default::default()),
         // SAFETY: the pointers are good.
         LB_BUDGET_TOO_LARGE => lb_cache_set_budget(cache, u64::MAX),
         LB_BUDGET_TOO_SMALL => lb_cache_set_budget(cache, 1),
         // SAFETY: the result is not wanted.
         LB_NOT_SEGMENTED => unsafe { lb_storage_append(film, 10, null_mut()) },
         LB_TOO_FRAGMENTED => {
-            let film = film_with(cache, 1000, 1000, ZERO);
+            let film = film_with(cache, 1000, 1000, Default::default());
             let scattered: Vec<_> = (0..400).map(|at| write(film, 0, at * 2, &[0])).collect();
             *scattered.last()?
         }
         LB_ASSEMBLIES_FULL => {
-            let options = lb_storage_options { keep_assemblies: true, ..ZERO };
+            let options = lb_storage_options { keep_assemblies: true, ..Default::default() };
             let film = film_with(cache, 3 << 18, 1 << 18, options);
             assert_eq!(write(film, 0, 0, &[0]), LB_OK);
             write(film, 1, 0, &[0])
         }
         LB_SHARE_EXHAUSTED => {
-            let film = film_with(cache, 1000, 500, lb_storage_options { share: 100, ..ZERO });
+            let film = film_with(
+                cache,
+                1000,
+                500,
+                lb_storage_options { share: 100, ..Default::default() },
+            );
             insert(film, 0, &[0; 500])
         }
         LB_OFFSET_OUT_OF_RANGE => {
@@ -202,7 +215,12 @@ fn provoke(status: lb_status) -> Option<lb_status> {
         }
         LB_HASH_LIST_LENGTH => {
             let hashes = [0; 21];
-            add(cache, 1, 1, lb_storage_options { sha1: hashes.as_ptr(), sha1_len: 21, ..ZERO })
+            add(
+                cache,
+                1,
+                1,
+                lb_storage_options { sha1: hashes.as_ptr(), sha1_len: 21, ..Default::default() },
+            )
         }
         // Of what the library of this version does not have.
         LB_OTHER => return None,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::refused::{Function, functions, live_in};
-use super::{ZERO, cache, got};
+use super::{cache, got};
 use crate::cache::*;
 use crate::ingest::*;
 use crate::pin::*;
@@ -72,13 +72,7 @@ unsafe extern "C" fn dropped(context: *mut c_void) {
 
 fn watched(within: &'static Within) -> lb_cache {
     let (evicted, context) = (Some(evicted as _), within.context());
-    let options = lb_cache_options {
-        budget: 1 << 20,
-        huge_pages: false,
-        evicted,
-        context,
-        drop_context: None,
-    };
+    let options = lb_cache_options { budget: 1 << 20, evicted, context, ..Default::default() };
     // SAFETY: the pointers are good.
     got(|out| unsafe { lb_cache_new(&options, out) })
 }
@@ -100,7 +94,7 @@ fn write(film: lb_storage, piece: u32, offset: u32) {
 
 fn read(within: &'static Within, timeout: i64) -> (lb_cache, lb_storage, lb_read) {
     let cache = cache(1 << 20);
-    let film = film_of(cache, &ZERO);
+    let film = film_of(cache, &Default::default());
     within.on(cache, film);
     let context = within.context();
     // SAFETY: the context is leaked, and the pointer good.
@@ -114,7 +108,7 @@ type Scene = fn(&'static Within);
 const SCENES: [(&str, Scene); 15] = [
     ("an eviction that was asked for", |within| {
         let cache = watched(within);
-        let film = film_of(cache, &ZERO);
+        let film = film_of(cache, &Default::default());
         insert(film, 0);
         within.on(cache, film);
         // SAFETY: null is fine.
@@ -122,13 +116,13 @@ const SCENES: [(&str, Scene); 15] = [
     }),
     ("an eviction for want of room", |within| {
         let cache = watched(within);
-        let film = film_of(cache, &lb_storage_options { share: 900, ..ZERO });
+        let film = film_of(cache, &lb_storage_options { share: 900, ..Default::default() });
         within.on(cache, film);
         (0..10).for_each(|piece| insert(film, piece));
     }),
     ("an eviction under a lowered budget", |within| {
         let cache = watched(within);
-        within.on(cache, film_of(cache, &ZERO));
+        within.on(cache, film_of(cache, &Default::default()));
         let large = vec![0; 1 << 16];
         // SAFETY: the pointers are good.
         unsafe {
@@ -142,14 +136,14 @@ const SCENES: [(&str, Scene); 15] = [
     }),
     ("the removal of a film", |within| {
         let cache = watched(within);
-        let film = film_of(cache, &ZERO);
+        let film = film_of(cache, &Default::default());
         insert(film, 0);
         within.on(cache, film);
         lb_storage_remove(film);
     }),
     ("a window that moves on", |within| {
         let cache = watched(within);
-        let options = lb_storage_options { window: 2, ..ZERO };
+        let options = lb_storage_options { window: 2, ..Default::default() };
         // SAFETY: the pointers are good, and null is fine.
         unsafe {
             let film = got(|out| lb_storage_add_live(cache, &options, out));
@@ -163,21 +157,21 @@ const SCENES: [(&str, Scene); 15] = [
     ("the verification of a whole piece", |within| {
         let cache = cache(1 << 20);
         let (verify, context) = (Some(verify as _), within.context());
-        let film = film_of(cache, &lb_storage_options { verify, context, ..ZERO });
+        let film = film_of(cache, &lb_storage_options { verify, context, ..Default::default() });
         within.on(cache, film);
         insert(film, 0);
     }),
     ("the verification of blocks", |within| {
         let cache = cache(1 << 20);
         let (verify, context) = (Some(verify as _), within.context());
-        let film = film_of(cache, &lb_storage_options { verify, context, ..ZERO });
+        let film = film_of(cache, &lb_storage_options { verify, context, ..Default::default() });
         within.on(cache, film);
         write(film, 0, 0);
         write(film, 0, 50);
     }),
     ("a read that ends at once", |within| {
         let cache = cache(1 << 20);
-        let film = film_of(cache, &ZERO);
+        let film = film_of(cache, &Default::default());
         insert(film, 2);
         within.on(cache, film);
         let context = within.context();
@@ -207,22 +201,25 @@ const SCENES: [(&str, Scene); 15] = [
     }),
     ("the end of a film", |within| {
         let cache = cache(1 << 20);
-        within.on(cache, film_of(cache, &ZERO));
+        within.on(cache, film_of(cache, &Default::default()));
         let (verify, context) = (Some(verify as _), within.context());
         let drop_context = Some(dropped as _);
-        let film = film_of(cache, &lb_storage_options { verify, context, drop_context, ..ZERO });
+        let film = film_of(
+            cache,
+            &lb_storage_options { verify, context, drop_context, ..Default::default() },
+        );
         lb_storage_remove(film);
         lb_storage_close(film);
     }),
     ("the end of a cache", |within| {
         let other = cache(1 << 20);
-        within.on(other, film_of(other, &ZERO));
+        within.on(other, film_of(other, &Default::default()));
         let options = lb_cache_options {
             budget: 1 << 20,
-            huge_pages: false,
             evicted: Some(evicted),
             context: within.context(),
             drop_context: Some(dropped),
+            ..Default::default()
         };
         // SAFETY: the pointers are good.
         lb_cache_close(got(|out| unsafe { lb_cache_new(&options, out) }));

@@ -65,22 +65,6 @@ pub fn write(film: lb_storage, piece: u32, offset: u32, len: usize) {
     ok(unsafe { lb_write(film, piece, offset, bytes.as_ptr(), len, null_mut(), null_mut()) });
 }
 
-/// The options of a storage with the defaults.
-pub const ZERO: lb_storage_options = lb_storage_options {
-    share: 0,
-    keep_assemblies: false,
-    readable_prefix: false,
-    assembly_limit_ms: 0,
-    window: 0,
-    sha1: null(),
-    sha1_len: 0,
-    sha256: null(),
-    sha256_len: 0,
-    verify: None,
-    context: null_mut(),
-    drop_context: None,
-};
-
 pub fn pins() -> usize {
     // SAFETY: the pointer is good.
     got(|out| unsafe { lb_pins(out) })
