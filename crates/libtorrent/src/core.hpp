@@ -119,7 +119,7 @@ private:
     void arm();
     void tick();
     void drive(film& of);
-    bool end_fetches(film& of);
+    void end_fetches(film& of);
     void take_fetches(film& of);
     void set_priority(film& of, lt::piece_index_t piece, lt::download_priority_t priority);
     void change_course(film& of);

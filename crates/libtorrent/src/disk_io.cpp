@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <libtorrent/settings_pack.hpp>
+
 #include "core.hpp"
 
 namespace lookbehind {
@@ -150,6 +152,14 @@ lt::disk_io_constructor_type disk_io_constructor(config const& config)
 {
     return [config](lt::io_context& context, lt::settings_interface const& settings,
                lt::counters&) { return std::make_unique<disk_io>(context, settings, config); };
+}
+
+void set_disk_io(lt::session_params& params, config const& config)
+{
+    params.disk_io_constructor = disk_io_constructor(config);
+    if (config.mode != mode::stream) return;
+    params.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
+    params.settings.set_int(lt::settings_pack::initial_picker_threshold, 0);
 }
 
 namespace {

@@ -74,6 +74,7 @@ struct withheld {
 struct fetch {
     lb_fetch handle = 0;
     lt::piece_index_t piece{ 0 };
+    // When it last was not among the most urgent.
     std::chrono::steady_clock::time_point since;
     std::uint8_t priority = 0; // as libtorrent was told
     bool deadline = false;
@@ -100,6 +101,8 @@ struct film : std::enable_shared_from_this<film> {
     std::unordered_map<int, std::vector<write_handler>> refused;
     std::unordered_map<int, std::uint8_t const*> kept;
     std::vector<fetch> fetches;
+    // Somebody left pieces that may have been requested, and nothing has been wanted since.
+    bool left = false;
     std::chrono::steady_clock::time_point slow_until{ };
     // In mode `stream`, on demand: the piece that is as if always arriving.
     std::optional<lt::piece_index_t> anchor;

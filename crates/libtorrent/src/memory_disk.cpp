@@ -1,7 +1,6 @@
 // What any thread may call.
 #include <lookbehind/libtorrent.hpp>
 
-#include <libtorrent/settings_pack.hpp>
 
 #include "living.hpp"
 
@@ -73,8 +72,7 @@ void set_memory_disk_io(lt::session_params& params, std::int64_t const size)
     config config;
     config.budget = size;
     config.on_demand = false;
-    params.disk_io_constructor = disk_io_constructor(config);
-    params.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
+    set_disk_io(params, config);
 }
 
 bool memory_disk_set_lookbehind(int const storage_index, std::vector<int> const& pieces)

@@ -17,8 +17,8 @@ constexpr auto busy_tick = std::chrono::milliseconds(4);
 constexpr auto idle_tick = std::chrono::milliseconds(40);
 // So many ticks without anything on its way are a lull.
 constexpr int lull = 100;
-// A piece that takes longer than this is late, and that means a slow swarm: for so long deadlines
-// have libtorrent request each block from whoever may bring it soonest.
+// An urgent piece that takes longer than this is late, and that means a slow swarm: for so long
+// deadlines have libtorrent request each block from whoever may bring it soonest.
 constexpr auto lateness = std::chrono::milliseconds(2000);
 constexpr auto slowness = std::chrono::milliseconds(10000);
 // A piece that is wanted, and of which no block came for so long, may be stuck.
@@ -317,7 +317,7 @@ std::size_t core::most_fetches(film const& of) const
 
 void core::drive(film& of)
 {
-    auto const left = end_fetches(of);
+    end_fetches(of);
     take_fetches(of);
     auto const now = std::chrono::steady_clock::now();
     auto const late = [&](fetch const& one) { return now - one.since > lateness; };
@@ -326,23 +326,28 @@ void core::drive(film& of)
     for (std::size_t rank = 0; rank < of.fetches.size(); ++rank) {
         auto& one = of.fetches[rank];
         auto const priority = rank < 2 ? 7 : rank < 6 ? 6 : 5;
-        if (one.priority != priority) {
-            one.priority = std::uint8_t(priority);
-            set_priority(of, one.piece, lt::download_priority_t(one.priority));
-        }
+        if (priority < 7) one.since = now;
         if (slow && !one.deadline) {
             one.deadline = true;
             auto const time = int(rank + 1) * 100;
             ask(0, [&] { return of.torrent.set_piece_deadline(one.piece, time), 0; });
+            one.priority = 0; // to libtorrent it is the highest now
+        }
+        if (one.priority != priority) {
+            one.priority = std::uint8_t(priority);
+            auto const told = lt::download_priority_t(one.priority);
+            ask(0, [&] { return of.torrent.piece_priority(one.piece, told), 0; });
         }
     }
-    if (left && !slow && !of.fetches.empty()) change_course(of);
+    // A player that jumps leaves the old place first: the new one may be wanted a tick later.
+    if (!of.left || of.fetches.empty()) return;
+    of.left = false;
+    if (!slow) change_course(of);
 }
 
-// Whether one ended because nobody wants its piece any more.
-bool core::end_fetches(film& of)
+// Of what is here, and of what nobody wants any more.
+void core::end_fetches(film& of)
 {
-    auto left = false;
     for (std::size_t at = 0; at < of.fetches.size();) {
         auto const one = of.fetches[at];
         auto const number = std::uint32_t(int(one.piece));
@@ -360,12 +365,11 @@ bool core::end_fetches(film& of)
         auto const keep = here || !config_.on_demand;
         set_priority(of, one.piece, keep ? lt::low_priority : unwanted_priority(of, one.piece));
         if (here) continue;
-        left = true;
+        of.left = true;
         auto const place = of.pieces.find(int(one.piece));
         auto const begun = place != of.pieces.end() && !place->second.published;
         if (config_.on_demand && begun) withdraw(of, one.piece);
     }
-    return left;
 }
 
 void core::take_fetches(film& of)
@@ -408,7 +412,6 @@ void core::change_course(film& of)
 {
     auto const piece = of.fetches.front().piece;
     ask(0, [&] { return of.torrent.set_piece_deadline(piece, 0), 0; });
-    of.fetches.front().priority = 7;
     post([self = shared_from_this(), film = of.shared_from_this(), piece] {
         // What ended meanwhile was given its priority then.
         if (film->removed || self->aborted_ || !film->wants(piece)) return;

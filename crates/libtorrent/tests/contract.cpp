@@ -1081,6 +1081,19 @@ TEST_CASE("on demand, blocks that nobody wants are given up, and those that a pl
 
 // The functions of the disk that this one replaces
 
+TEST_CASE("in mode stream connections are kept, and pieces picked by priority from the start")
+{
+    using set = lt::settings_pack;
+    for (auto const how : { mode::stream, mode::keep }) {
+        lt::session_params params;
+        lookbehind::set_disk_io(params, test::as_told(how));
+        CHECK(params.settings.get_bool(set::close_redundant_connections) == (how == mode::keep));
+        CHECK((params.settings.get_int(set::initial_picker_threshold) == 0)
+            == (how == mode::stream));
+        CHECK(params.disk_io_constructor);
+    }
+}
+
 TEST_CASE("set_memory_disk_io makes a disk of that size, and keeps connections")
 {
     lt::session_params params;

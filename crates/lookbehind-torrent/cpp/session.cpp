@@ -74,15 +74,11 @@ lt::settings_pack settings_of(lbt_settings const& with)
     pack.set_bool(set::enable_lsd, with.lsd);
     pack.set_bool(set::enable_upnp, with.upnp);
     pack.set_bool(set::enable_natpmp, with.upnp);
-    // While nothing is wanted the torrent counts as finished, and would part from all who are.
-    pack.set_bool(set::close_redundant_connections, false);
     pack.set_bool(set::allow_multiple_connections_per_ip, true);
     // Somebody waits: for peers to be there, and for those that went to be back.
     pack.set_int(set::connection_speed, 100);
     pack.set_bool(set::smooth_connects, false);
     pack.set_int(set::min_reconnect_time, 2);
-    // No piece counts as had, so the time in which pieces are picked at random would never end.
-    pack.set_int(set::initial_picker_threshold, 0);
     pack.set_int(set::stop_tracker_timeout, 1);
     return pack;
 }
@@ -116,7 +112,7 @@ lbt_session* lbt_start(lbt_settings const* const settings, lbt_why* const why)
         lt::session_params params(settings_of(*settings));
         lookbehind::config config;
         config.budget = settings->budget;
-        params.disk_io_constructor = lookbehind::disk_io_constructor(config);
+        lookbehind::set_disk_io(params, config);
         return new lbt_session(std::move(params), *settings);
     });
 }

@@ -5,7 +5,7 @@
 //     lt::session_params params;
 //     lookbehind::config config;
 //     config.budget = 64 << 20;
-//     params.disk_io_constructor = lookbehind::disk_io_constructor(config);
+//     lookbehind::set_disk_io(params, config);
 //     lt::session session(params);
 //
 // Blocks are copied once, into their piece's buffer in the cache; what libtorrent reads is pinned
@@ -54,10 +54,6 @@ struct config {
     // the order of urgency; the priorities and deadlines of pieces are the adapter's. Otherwise
     // they are the user's, but for two things: what a player wants is raised, and what was evicted
     // gets priority 0, so that it is not downloaded again and again.
-    //
-    // Where nothing is wanted a torrent is finished to libtorrent, and it closes connections
-    // between those who are: set `settings_pack::close_redundant_connections` to false, as
-    // `set_memory_disk_io` does.
     bool on_demand = true;
 
     // Threads that hash.
@@ -67,6 +63,14 @@ struct config {
 // Makes the disk I/O of a session, with a cache of its own. If the cache cannot be made (a budget
 // below 16 KiB), constructing the session throws std::invalid_argument with the reason.
 lt::disk_io_constructor_type disk_io_constructor(config const& config);
+
+// Gives a session with these params that disk I/O, and in mode `stream` the settings that it goes
+// with:
+// - `close_redundant_connections` false, for a torrent of which nothing is wanted is finished to
+//   libtorrent, and it closes connections between those who are;
+// - `initial_picker_threshold` 0, for no piece counts as had, and until so many do libtorrent picks
+//   at random, whatever the priorities.
+void set_disk_io(lt::session_params& params, config const& config);
 
 // Errors of torrents, in alerts (`file_error_alert`).
 enum class errc {

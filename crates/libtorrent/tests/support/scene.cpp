@@ -30,8 +30,10 @@ lookbehind::config keeping(std::int64_t budget)
 leecher_options with(lookbehind::config const& config)
 {
     leecher_options options;
-    options.disk = lookbehind::disk_io_constructor(config);
-    options.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
+    lt::session_params params(options.settings);
+    lookbehind::set_disk_io(params, config);
+    options.settings = std::move(params.settings);
+    options.disk = std::move(params.disk_io_constructor);
     return options;
 }
 
