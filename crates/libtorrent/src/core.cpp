@@ -313,9 +313,10 @@ void core::hash(lt::storage_index_t const index, lt::piece_index_t const piece,
     }
     if (job->bytes == nullptr) {
         if ((written || incomplete) && !check) {
-            // Not all of it is there: libtorrent would blame those who sent it.
+            // Not all of it is there: libtorrent would blame those who sent it. In mode `keep` what
+            // it was told of does not come again.
             of->pieces[int(piece)].hashes.push_back(std::move(job->handler));
-            withdraw(*of, piece);
+            stream ? withdraw(*of, piece) : give_back(*of, piece);
         } else {
             // In a check a piece that is missing is none that is wrong. What there is of it comes
             // again, and whoever sends it then must not answer for what others sent.
@@ -379,10 +380,10 @@ void core::hashed(hash_job& job)
     if (config_.mode == mode::keep) {
         if (of.removed || aborted_) return job.handler(piece, lt::sha1_hash(), aborted());
         auto const found = of.judge(piece, job.found);
-        if (found == verdict::good) publish(of, piece);
         // Of one that has just been downloaded the blocks are looked at to find who is to blame.
         if (found == verdict::bad && job.check) withdraw(of, piece);
-        if (found == verdict::unknown) {
+        auto const full = found == verdict::good && publish(of, piece) == LB_BUDGET_EXHAUSTED;
+        if (full || found == verdict::unknown) {
             of.pieces[int(piece)].waiting = std::make_unique<digest>(job.found);
         }
         return job.handler(piece, job.found.v1, lt::storage_error());

@@ -102,8 +102,9 @@ private:
 
     void hashed(hash_job& job);
     void settle(film& of, lt::piece_index_t piece, verdict judged, digest const& found);
-    bool publish(film& of, lt::piece_index_t piece);
+    lb_status publish(film& of, lt::piece_index_t piece);
     void withdraw(film& of, lt::piece_index_t piece);
+    void give_back(film& of, lt::piece_index_t piece);
     // Withdraws those of a film's pieces of which `which` holds.
     template <typename Which> void withdraw_if(film& of, Which which)
     {

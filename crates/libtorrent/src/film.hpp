@@ -156,6 +156,13 @@ struct film : std::enable_shared_from_this<film> {
         return std::any_of(fetches.begin(), fetches.end(), is_it);
     }
 
+    // Blocks of the piece are missing, and none came since.
+    bool stalled(int const number, withheld const& piece,
+        std::chrono::steady_clock::time_point const since) const
+    {
+        return !piece.whole() && piece.touched <= since && anchor != lt::piece_index_t(number);
+    }
+
     // What the root of the piece's tree should be; zero if that is not known yet.
     lt::sha256_hash expected_root(lt::piece_index_t const piece)
     {

@@ -1,7 +1,6 @@
 // What any thread may call.
 #include <lookbehind/libtorrent.hpp>
 
-
 #include "living.hpp"
 
 namespace lookbehind {

@@ -21,7 +21,7 @@ constexpr int lull = 100;
 // deadlines have libtorrent request each block from whoever may bring it soonest.
 constexpr auto lateness = std::chrono::milliseconds(2000);
 constexpr auto slowness = std::chrono::milliseconds(10000);
-// A piece that is wanted, and of which no block came for so long, may be stuck.
+// A piece of which no block came for so long may be stuck.
 constexpr auto stuck = std::chrono::seconds(1);
 // One of which no block came for so long goes when others need its room.
 constexpr auto hopeless = std::chrono::seconds(5);
@@ -38,20 +38,20 @@ void core::settle(
         of.pieces.erase(place);
         writes_ -= int(told.writes.size());
         told.refuse(piece, found.v1);
-    } else if (!publish(of, piece)) {
+    } else if (publish(of, piece) != LB_OK) {
         withdraw(of, piece);
     }
 }
 
 // Shows a piece that is known to be good.
-bool core::publish(film& of, lt::piece_index_t const piece)
+lb_status core::publish(film& of, lt::piece_index_t const piece)
 {
     auto const number = std::uint32_t(int(piece));
     auto const status = lb_commit(of.storage, number);
-    if (status != LB_OK) return false;
+    if (status != LB_OK) return status;
     if (config_.mode == mode::stream) {
         of.pieces[int(piece)].published = true;
-        return true;
+        return LB_OK;
     }
     // What is pinned goes last of all, and all of it has room.
     std::uint8_t const* data = nullptr;
@@ -59,13 +59,19 @@ bool core::publish(film& of, lt::piece_index_t const piece)
     if (of.kept.count(int(piece)) == 0 && lb_get(of.storage, number, 0, &data, &length) == LB_OK) {
         of.kept.emplace(int(piece), data);
     }
-    return true;
+    return LB_OK;
 }
 
 // Makes libtorrent forget a piece, and drops it.
 void core::withdraw(film& of, lt::piece_index_t const piece)
 {
     lb_abandon(of.storage, std::uint32_t(int(piece)), nullptr);
+    give_back(of, piece);
+}
+
+// Has libtorrent forget, and request again, what it has not been told of a piece.
+void core::give_back(film& of, lt::piece_index_t const piece)
+{
     auto const place = of.pieces.find(int(piece));
     if (place == of.pieces.end()) return;
     if (place->second.hashing) {
@@ -242,10 +248,12 @@ void core::tick()
     if (any) arm();
 }
 
-// Pieces of v2 torrents whose hashes have come meanwhile.
+// Pieces of v2 torrents whose hashes have come meanwhile; and of mode `keep` those for whose entry
+// in the table there was no room.
 void core::look_again(film& of)
 {
-    if (of.info && !of.info->info_hashes().has_v2()) return;
+    auto const stream = config_.mode == mode::stream;
+    if (stream && of.info && !of.info->info_hashes().has_v2()) return;
     std::vector<int> waiting;
     for (auto const& one : of.pieces) {
         if (one.second.waiting) waiting.push_back(one.first);
@@ -257,13 +265,13 @@ void core::look_again(film& of)
         auto const piece = lt::piece_index_t(number);
         auto const found = of.judge(piece, *place->second.waiting);
         if (found == verdict::unknown) continue;
-        auto const known = std::move(place->second.waiting);
-        if (config_.mode == mode::stream) {
+        if (stream) {
+            auto const known = std::move(place->second.waiting);
             settle(of, piece, found, *known);
             continue;
         }
-        of.pieces.erase(number);
-        if (found == verdict::good) publish(of, piece);
+        auto const full = found == verdict::good && publish(of, piece) == LB_BUDGET_EXHAUSTED;
+        if (!full) of.pieces.erase(number);
     }
 }
 
@@ -275,14 +283,11 @@ void core::begin_anew(film& of)
     auto const now = std::chrono::steady_clock::now();
     if (now < of.next_look) return;
     of.next_look = now + stuck;
-    std::vector<lt::piece_index_t> begun;
-    for (auto const& one : of.fetches) {
-        auto const place = of.pieces.find(int(one.piece));
-        if (place == of.pieces.end()) continue;
-        auto const& state = place->second;
-        if (!state.whole() && now - state.touched >= stuck) begun.push_back(one.piece);
-    }
-    if (begun.empty()) return;
+    auto const begun = [&](int const number, withheld const& one) {
+        return of.stalled(number, one, now - stuck);
+    };
+    auto const is_begun = [&](auto const& one) { return begun(one.first, one.second); };
+    if (std::none_of(of.pieces.begin(), of.pieces.end(), is_begun)) return;
     std::vector<lt::peer_info> peers;
     ask(0, [&] { return of.torrent.get_peer_info(peers), 0; });
     auto const has_no_work = [](lt::peer_info const& peer) {
@@ -290,7 +295,7 @@ void core::begin_anew(film& of)
             && !(peer.flags & lt::peer_info::remote_choked) && peer.download_queue_length == 0;
     };
     if (std::none_of(peers.begin(), peers.end(), has_no_work)) return;
-    for (auto const piece : begun) withdraw(of, piece);
+    withdraw_if(of, begun);
 }
 
 // Where pieces that nobody goes on with, of a torrent that is paused or has lost its peers, take
@@ -300,8 +305,7 @@ void core::give_up_stalled(std::chrono::steady_clock::time_point const now)
     for (auto const& of : films_) {
         if (!of) continue;
         withdraw_if(*of, [&](int const number, withheld const& one) {
-            return !one.whole() && now - one.touched >= hopeless
-                && of->anchor != lt::piece_index_t(number);
+            return of->stalled(number, one, now - hopeless);
         });
     }
 }

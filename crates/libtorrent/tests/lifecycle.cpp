@@ -187,6 +187,7 @@ TEST_CASE("a session ends with reads, writes and hashes in flight")
         }
         spectator.leave();
         CHECK(spectator.trouble() == "");
+        CHECK(spectator.bytes() > 0);
         CHECK(test::pins() == 0);
         MESSAGE(std::string(test::name(how)) << ": " << spectator.bytes() / KiB << " KiB played, "
                                              << callers.calls() << " rounds of calls");

@@ -87,6 +87,16 @@ TEST_CASE("after a seek, what was requested for the old place does not come firs
     CHECK(test::trouble(on.who) == "");
 }
 
+TEST_CASE("a film plays whose pieces are of an odd length")
+{
+    test::scene on(11 * MiB + 12345, 48 << 10, kind::v1, 1, test::streaming(2 * MiB));
+    test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB / 2);
+    viewer.play(on.torrent->total_size());
+    CHECK(viewer.position() == on.torrent->total_size());
+    CHECK(test::trouble(on.who) == "");
+    CHECK(on.in.stats().resident_peak <= 2 * MiB);
+}
+
 TEST_CASE("two viewers of one film, far apart")
 {
     test::scene on(48 * MiB, 256 << 10, kind::v1, 1, test::streaming(8 * MiB));
