@@ -31,14 +31,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 built=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 built+=/capi
 # What the static library needs beside itself only rustc knows; cargo repeats it if nothing is built.
+# Where the libraries are cargo says: with a target set it is a folder of that name.
 said=$(cargo rustc --locked --profile "$profile" --target-dir "$built" -p lookbehind-capi --lib \
-    --crate-type staticlib,cdylib -- --print native-static-libs 2>&1) || { echo "$said" >&2; exit 1; }
+    --crate-type staticlib,cdylib --message-format json-render-diagnostics \
+    -- --print native-static-libs 2>&1) || { echo "$said" >&2; exit 1; }
 private=$(sed -n 's/^note: native-static-libs: //p' <<<"$said" | tail -1)
 [[ -n $private ]] || { printf '%s\ninstall.sh: rustc does not name its libraries\n' "$said" >&2; exit 1; }
 
 version=$(cargo pkgid -p lookbehind-capi)
 version=${version##*[@#]}
-built+=/${profile/%dev/debug}
+built=$(sed -n 's/.*"\([^"]*\)\/liblookbehind_capi\.a".*/\1/p' <<<"$said" | tail -1)
+[[ -n $built ]] || { printf '%s\ninstall.sh: cargo does not name what it built\n' "$said" >&2; exit 1; }
 
 lib=$destdir$prefix/lib include=$destdir$prefix/include
 install -d "$lib/pkgconfig" "$include"
