@@ -46,7 +46,7 @@ impl Scale {
         assert_eq!(server.metric("lookbehind_origin_failures_total"), 0);
         #[cfg(target_os = "linux")]
         {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id()));
+            let status = std::fs::read_to_string(format!("/proc/{}/status", server.program.id()));
             let status = status.expect("it still runs");
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let rss: u64 = line.unwrap().trim().trim_end_matches(" kB").parse().unwrap();

@@ -45,8 +45,8 @@ fn what_viewers_did_is_a_trace() {
         patience.next().expect("what viewers did is written at once");
         std::thread::sleep(Duration::from_millis(10));
     }
-    server.signal("TERM");
-    assert!(server.ended(Duration::from_secs(20)).success());
+    server.program.signal("TERM");
+    assert!(server.program.ended(Duration::from_secs(20)).success());
     let text = std::fs::read_to_string(&trace).expect("it was written");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.contains(&"# storage,0,16,65536,0.125,0"), "{text}");
@@ -84,8 +84,8 @@ fn of_two_responses_at_once_each_goes_on_by_itself() {
         }
     }
     drop(halves);
-    server.signal("TERM");
-    assert!(server.ended(Duration::from_secs(20)).success());
+    server.program.signal("TERM");
+    assert!(server.program.ended(Duration::from_secs(20)).success());
     let text = std::fs::read_to_string(&trace).expect("it was written");
     assert_eq!(pieces(&text, "seek"), [0, 64]);
     let mut played = pieces(&text, "play");

@@ -118,8 +118,8 @@ mod signals {
             let _silent = server.connect();
             let mut client = server.connect();
             client.request("GET", "/healthz", &[]);
-            server.signal(name);
-            assert!(server.ended(Duration::from_secs(3)).success(), "SIG{name}");
+            server.program.signal(name);
+            assert!(server.program.ended(Duration::from_secs(3)).success(), "SIG{name}");
         }
     }
 
@@ -133,13 +133,13 @@ mod signals {
         let mut client = server.connect();
         client.send("GET", "/media/0", &[]);
         let head = client.head();
-        server.signal("TERM");
+        server.program.signal("TERM");
         common::eventually("no connection is accepted", || {
             common::Client::connect(server.address).is_err()
         });
         assert_eq!(head.status, 200);
         assert!(client.body(LEN as usize).unwrap() == bytes(1, 0..LEN));
-        assert!(server.ended(Duration::from_secs(3)).success());
+        assert!(server.program.ended(Duration::from_secs(3)).success());
     }
 
     #[test]
@@ -151,8 +151,8 @@ mod signals {
         client.send("GET", "/media/0", &[]);
         client.head();
         let begun = Instant::now();
-        server.signal("INT");
-        let status = server.ended(Duration::from_secs(10));
+        server.program.signal("INT");
+        let status = server.program.ended(Duration::from_secs(10));
         assert!(status.success(), "{status}");
         assert!(begun.elapsed() >= Duration::from_secs(4), "transfers were given time");
         assert!(client.rest().len() < LEN as usize);
@@ -167,12 +167,12 @@ mod signals {
         client.send("GET", "/media/0", &[]);
         client.head();
         let begun = Instant::now();
-        server.signal("INT");
+        server.program.signal("INT");
         common::eventually("the first signal is heeded", || {
             common::Client::connect(server.address).is_err()
         });
-        server.signal("INT");
-        assert_eq!(server.ended(Duration::from_secs(3)).code(), Some(130));
+        server.program.signal("INT");
+        assert_eq!(server.program.ended(Duration::from_secs(3)).code(), Some(130));
         assert!(begun.elapsed() < Duration::from_secs(4));
     }
 }

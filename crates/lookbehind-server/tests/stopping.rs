@@ -51,8 +51,8 @@ fn at_any_moment_while_it_serves() {
                             scope.spawn(move || read_until_the_end(address, random));
                         }
                         thread::sleep(random.millis(300));
-                        server.signal(if round % 2 == 0 { "TERM" } else { "INT" });
-                        server.ended(IN_TIME)
+                        server.program.signal(if round % 2 == 0 { "TERM" } else { "INT" });
+                        server.program.ended(IN_TIME)
                     });
                     assert_eq!(status.code(), Some(0), "{status}");
                     TcpListener::bind(address).expect("the port is free again");
@@ -70,13 +70,11 @@ fn at_any_moment_while_it_starts() {
     let mut in_order = 0;
     for _ in 0..20 {
         let mut command = program();
-        command.args(["serve", "--listen", "127.0.0.1:0"]).arg(&film).stdout(Stdio::null());
-        let child = command.stderr(Stdio::null()).spawn().expect("the program starts");
-        let address = ([127, 0, 0, 1], 0).into();
-        let mut server = Server { child, address, lines: Vec::new() };
+        command.args(["serve", "--listen", "127.0.0.1:0"]).arg(&film).stderr(Stdio::null());
+        let mut server = Server::begin(command);
         thread::sleep(random.millis(40));
-        server.signal("TERM");
-        let status = server.ended(IN_TIME);
+        server.program.signal("TERM");
+        let status = server.program.ended(IN_TIME);
         // Before the program's own first steps the system ends it.
         let by_the_system = status.signal() == Some(SIGTERM);
         assert!(by_the_system || status.code() == Some(0), "{status}");
@@ -94,24 +92,15 @@ fn as_soon_as_it_heeds_signals() {
     let film = folder.film("film.mp4", 1, 100_000);
     for _ in 0..10 {
         let mut command = program();
-        command.args(["serve", "--listen", "127.0.0.1:0"]).arg(&film).stdout(Stdio::null());
-        let child = command.stderr(Stdio::null()).spawn().expect("the program starts");
-        let address = ([127, 0, 0, 1], 0).into();
-        let mut server = Server { child, address, lines: Vec::new() };
-        let status = format!("/proc/{}/status", server.child.id());
-        let heeds = || {
-            let status = std::fs::read_to_string(&status).expect("it runs");
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-            caught.expect("a mask") & 1 << (SIGTERM - 1) != 0
-        };
+        command.args(["serve", "--listen", "127.0.0.1:0"]).arg(&film).stderr(Stdio::null());
+        let mut server = Server::begin(command);
         let started = std::time::Instant::now();
-        while !heeds() {
+        while !server.program.heeds_signals() {
             assert!(started.elapsed() < IN_TIME, "it never heeds signals");
             thread::yield_now();
         }
-        server.signal("TERM");
-        let status = server.ended(IN_TIME);
+        server.program.signal("TERM");
+        let status = server.program.ended(IN_TIME);
         assert_eq!(status.code(), Some(0), "{status}");
     }
 }
@@ -126,10 +115,10 @@ fn a_second_one_at_any_moment_ends_it_at_once() {
         let mut client = server.connect();
         client.send("GET", "/media/0", &[]);
         assert_eq!(client.head().status, 200);
-        server.signal("TERM");
+        server.program.signal("TERM");
         thread::sleep(random.millis(30));
-        server.signal("INT");
-        let status = server.ended(IN_TIME);
+        server.program.signal("INT");
+        let status = server.program.ended(IN_TIME);
         // If both come before it has looked, either may count as the first.
         assert!(matches!(status.code(), Some(130 | 143)), "{status}");
         TcpListener::bind(server.address).expect("the port is free again");

@@ -204,8 +204,8 @@ fn without_peers_clients_give_up_and_the_program_goes_on() {
         // The one that asks is still there.
         server.metric("lookbehind_connections") == 1
     });
-    server.signal("TERM");
-    assert_eq!(server.ended(DEADLINE).code(), Some(0));
+    server.program.signal("TERM");
+    assert_eq!(server.program.ended(DEADLINE).code(), Some(0));
 }
 
 #[test]
@@ -218,10 +218,10 @@ fn signals_end_it_in_good_order() {
         client.send("GET", "/media/0", &[]);
         assert_eq!(client.head().status, 200);
         assert!(client.body(reads).unwrap() == bytes(9, 0..reads as u64));
-        server.signal(name);
+        server.program.signal(name);
         // Transfers may go on for a while; this one has all that it wants.
         drop(client);
-        assert_eq!(server.ended(DEADLINE).code(), Some(0), "SIG{name}");
+        assert_eq!(server.program.ended(DEADLINE).code(), Some(0), "SIG{name}");
         std::net::TcpListener::bind(server.address).expect("the port is free again");
     }
 }
@@ -233,9 +233,9 @@ fn a_signal_ends_it_while_it_waits_for_metadata() {
     let magnet = seeder.magnet.clone();
     drop(seeder);
     let mut waiting = Server::spawn(&magnet, &[], &[]);
-    eventually("it heeds signals", || common::heeds_signals(&waiting.child));
-    waiting.signal("TERM");
-    assert_eq!(waiting.ended(DEADLINE).code(), Some(0));
+    eventually("it heeds signals", || waiting.program.heeds_signals());
+    waiting.program.signal("TERM");
+    assert_eq!(waiting.program.ended(DEADLINE).code(), Some(0));
 }
 
 #[test]

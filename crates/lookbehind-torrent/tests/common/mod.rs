@@ -4,15 +4,17 @@
 mod client;
 #[path = "../../../lookbehind-server/tests/common/film.rs"]
 mod film;
+#[path = "../../../lookbehind-server/tests/common/server.rs"]
+mod server;
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-pub use client::{Answer, Client, DEADLINE, eventually};
+pub use client::{Client, DEADLINE, eventually};
 pub use film::{Folder, bytes};
+use server::Running;
+pub use server::Server;
 use sha2::{Digest, Sha256};
 
 fn program() -> Command {
@@ -39,31 +41,9 @@ pub fn refuses(arguments: &[&str], words: &[&str]) {
     assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
 }
 
-/// Whether the process has a handler for SIGTERM by now.
-pub fn heeds_signals(child: &Child) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-    let Ok(status) = status else { return true }; // no such file system: too early is not tested
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    caught.expect("a mask") & 1 << 14 != 0
-}
-
-/// Lines of a program's output, up to the one that starts so.
-fn lines_until(child: &mut Child, last: &str) -> Vec<String> {
-    let output = child.stdout.take().expect("it is piped");
-    let mut lines = Vec::new();
-    for line in BufReader::new(output).lines() {
-        lines.push(line.expect("the program prints UTF-8"));
-        if lines[lines.len() - 1].starts_with(last) {
-            return lines;
-        }
-    }
-    panic!("the program ended early: {lines:?}");
-}
-
-/// A running seeder; killed when dropped.
+/// A seeder, which runs for as long as this lives.
 pub struct Seeder {
-    child: Child,
+    _program: Running,
     torrent: PathBuf,
     pub magnet: String,
     pub address: SocketAddr,
@@ -72,19 +52,14 @@ pub struct Seeder {
 impl Seeder {
     pub fn start(path: &Path, torrent: &Path, options: &[&str]) -> Seeder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lookbehind-seed"));
-        command.arg(path).arg(torrent).args(options).stdout(Stdio::piped());
+        command.arg(path).arg(torrent).args(options);
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let child = command.spawn().expect("the seeder starts");
-        // From here on it is killed and waited for, whatever happens.
-        let (torrent, address) = (torrent.to_owned(), ([127, 0, 0, 1], 0).into());
-        let mut seeder = Seeder { child, torrent, magnet: String::new(), address };
-        let lines = lines_until(&mut seeder.child, "seeding at ");
-        seeder.magnet.clone_from(&lines[0]);
-        let address = lines[1].trim_start_matches("seeding at ");
-        seeder.address = address.parse().expect("an address");
-        seeder
+        let mut program = Running::start(command);
+        let lines = program.lines_until("seeding at ");
+        let address = lines[1].trim_start_matches("seeding at ").parse().expect("an address");
+        Seeder { _program: program, torrent: torrent.to_owned(), magnet: lines[0].clone(), address }
     }
 
     /// Where its torrent file is.
@@ -93,79 +68,22 @@ impl Seeder {
     }
 }
 
-impl Drop for Seeder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+fn streaming(torrent: &str, peers: &[&Seeder], options: &[&str]) -> Command {
+    let mut command = program();
+    command.arg(torrent).args(options).args(["--listen", "127.0.0.1:0"]);
+    for peer in peers {
+        command.arg("--peer").arg(peer.address.to_string());
     }
-}
-
-/// The running program; killed when dropped.
-pub struct Server {
-    pub child: Child,
-    pub address: SocketAddr,
-    /// What it printed.
-    pub lines: Vec<String>,
+    command
 }
 
 impl Server {
     /// Starts the program with this torrent and these peers, and does not wait for it to serve.
     pub fn spawn(torrent: &str, peers: &[&Seeder], options: &[&str]) -> Server {
-        let mut command = program();
-        command.arg(torrent).args(options).args(["--listen", "127.0.0.1:0"]);
-        for peer in peers {
-            command.arg("--peer").arg(peer.address.to_string());
-        }
-        let child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
-        Server { child, address: ([127, 0, 0, 1], 0).into(), lines: Vec::new() }
+        Server::begin(streaming(torrent, peers, options))
     }
 
     pub fn start(torrent: &str, peers: &[&Seeder], options: &[&str]) -> Server {
-        let mut server = Server::spawn(torrent, peers, options);
-        server.lines = lines_until(&mut server.child, "page at http://");
-        let page = &server.lines[server.lines.len() - 1];
-        let address = page.trim_start_matches("page at http://").trim_end_matches('/');
-        server.address = address.parse().expect("an address");
-        server
-    }
-
-    pub fn connect(&self) -> Client {
-        Client::connect(self.address).expect("the server listens")
-    }
-
-    pub fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        self.connect().request("GET", path, fields)
-    }
-
-    /// The value of a metric.
-    pub fn metric(&self, name: &str) -> u64 {
-        let text = self.get("/metrics", &[]).text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<f64>().expect("a number")
-            as u64
-    }
-
-    pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
-    }
-
-    /// Waits until the program has ended.
-    pub fn ended(&mut self, within: Duration) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
-                return status;
-            }
-            assert!(begun.elapsed() < within, "the program has not ended in {within:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Server::serving(streaming(torrent, peers, options))
     }
 }
