@@ -32,7 +32,7 @@ built=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_
 built+=/capi
 # What the static library needs beside itself only rustc knows; cargo repeats it if nothing is built.
 # Where the libraries are cargo says: with a target set it is a folder of that name.
-said=$(cargo rustc --locked --profile "$profile" --target-dir "$built" -p lookbehind-capi --lib \
+said=$(cargo rustc --color never --locked --profile "$profile" --target-dir "$built" -p lookbehind-capi --lib \
     --crate-type staticlib,cdylib --message-format json-render-diagnostics \
     -- --print native-static-libs 2>&1) || { echo "$said" >&2; exit 1; }
 private=$(sed -n 's/^note: native-static-libs: //p' <<<"$said" | tail -1)

@@ -192,8 +192,10 @@ void core::check(lt::storage_index_t const index, lt::add_torrent_params const* 
         // What resume data speak of was in memory, and that of another session: look.
         status = lt::status_t::need_full_check;
     }
-    // In mode `stream` libtorrent has no piece, and must not find one: it starts anew.
-    if (of && config_.mode == mode::stream) clear_all(index);
+    // In mode `stream` libtorrent has no piece, and must not find one: it starts anew. So it does
+    // in mode `keep` if no piece is whole, and who sends a block again must not answer for an old
+    // one.
+    if (of && (config_.mode == mode::stream || of->kept.empty())) clear_all(index);
     post([self = shared_from_this(), of, status, error, handler = std::move(handler)] {
         handler(status, error);
         if (status == lt::status_t::fatal_disk_error) return;
@@ -271,8 +273,11 @@ bool core::write(lt::storage_index_t const index, lt::peer_request const& reques
     if (!full && !behind) return false;
     if (full) {
         auto const now = std::chrono::steady_clock::now();
-        if (now >= full_until_) give_up_stalled(now);
-        full_until_ = now + breather;
+        // Not put off by each refusal: those who were stopped get another try in the end.
+        if (now >= full_until_) {
+            give_up_stalled(now);
+            full_until_ = now + breather;
+        }
     }
     if (observer) stopped_.push_back(observer);
     return true;

@@ -160,6 +160,7 @@ void set_disk_io(lt::session_params& params, config const& config)
     if (config.mode != mode::stream) return;
     params.settings.set_bool(lt::settings_pack::close_redundant_connections, false);
     params.settings.set_int(lt::settings_pack::initial_picker_threshold, 0);
+    params.settings.set_bool(lt::settings_pack::disable_hash_checks, false);
 }
 
 namespace {

@@ -77,6 +77,7 @@ struct fetch {
     // When it last was not among the most urgent.
     std::chrono::steady_clock::time_point since;
     std::uint8_t priority = 0; // as libtorrent was told
+    std::uint8_t before = 0; // unless on demand: the user's
     bool deadline = false;
 };
 

@@ -17,7 +17,10 @@ struct borrowed {
     }
     borrowed(borrowed const&) = delete;
     borrowed& operator=(borrowed const&) = delete;
-    ~borrowed() { lb_storage_close(storage); }
+    ~borrowed()
+    {
+        if (storage != 0) lb_storage_close(storage);
+    }
 };
 
 bool set_lookbehind(borrowed const& of, std::vector<int> const& pieces)

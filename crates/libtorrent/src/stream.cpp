@@ -51,6 +51,10 @@ lb_status core::publish(film& of, lt::piece_index_t const piece)
     if (status != LB_OK) return status;
     if (config_.mode == mode::stream) {
         of.pieces[int(piece)].published = true;
+        // At once: the piece may be gone again by the next tick, and its fetch says nothing more.
+        auto const is_it = [&](fetch const& one) { return one.piece == piece; };
+        auto const landed = std::find_if(of.fetches.begin(), of.fetches.end(), is_it);
+        if (landed != of.fetches.end()) end_fetch(of, landed, true);
         return LB_OK;
     }
     // What is pinned goes last of all, and all of it has room.
@@ -123,18 +127,17 @@ void core::rouse(film& of, lt::piece_index_t const piece)
 // A piece was evicted.
 void core::went(std::uint64_t const id, std::uint32_t const number)
 {
-    for (auto const& of : films_) {
-        if (!of || of->id != id || of->storage == 0) continue;
-        auto const piece = lt::piece_index_t(int(number));
-        auto const place = of->pieces.find(int(piece));
-        if (place == of->pieces.end() || !place->second.published) return;
-        if (!of->wants(piece)) {
-            auto const priority = unwanted_priority(*of, piece);
-            ask(0, [&] { return of->torrent.piece_priority(piece, priority), 0; });
-        }
-        withdraw(*of, piece);
-        return;
-    }
+    auto const is_it
+        = [&](auto const& film) { return film && film->storage != 0 && film->id == id; };
+    auto const found = std::find_if(films_.begin(), films_.end(), is_it);
+    if (found == films_.end()) return;
+    // A copy: what is told of a change may add torrents.
+    auto const of = *found;
+    auto const piece = lt::piece_index_t(int(number));
+    auto const place = of->pieces.find(int(piece));
+    if (place == of->pieces.end() || !place->second.published) return;
+    if (!of->wants(piece)) set_priority(*of, piece, unwanted_priority(*of, piece));
+    withdraw(*of, piece);
 }
 
 void core::clear(lt::storage_index_t const index, lt::piece_index_t const piece)
@@ -154,10 +157,14 @@ void core::clear(lt::storage_index_t const index, lt::piece_index_t const piece)
 void core::clear_all(lt::storage_index_t const index)
 {
     auto const of = at(index);
-    if (!of) return;
+    if (!of || of->storage == 0) return;
     withdraw_if(*of, [](int, withheld const&) { return true; });
     of->let_go();
-    lb_evict(of->storage, 0, std::uint32_t(of->files.num_pieces()), nullptr);
+    auto const end = std::uint32_t(of->files.num_pieces());
+    // Of mode `keep`, those that are not whole: there is no other list of them.
+    for (std::uint32_t piece = 0; piece < end && config_.mode == mode::keep; ++piece)
+        lb_abandon(of->storage, piece, nullptr);
+    lb_evict(of->storage, 0, end, nullptr);
 }
 
 // Nothing is wanted but the anchor, and what players wait for since before the check.
@@ -283,11 +290,11 @@ void core::begin_anew(film& of)
     auto const now = std::chrono::steady_clock::now();
     if (now < of.next_look) return;
     of.next_look = now + stuck;
-    auto const begun = [&](int const number, withheld const& one) {
-        return of.stalled(number, one, now - stuck);
-    };
-    auto const is_begun = [&](auto const& one) { return begun(one.first, one.second); };
-    if (std::none_of(of.pieces.begin(), of.pieces.end(), is_begun)) return;
+    std::vector<int> begun;
+    for (auto const& one : of.pieces) {
+        if (of.stalled(one.first, one.second, now - stuck)) begun.push_back(one.first);
+    }
+    if (begun.empty()) return;
     std::vector<lt::peer_info> peers;
     ask(0, [&] { return of.torrent.get_peer_info(peers), 0; });
     auto const has_no_work = [](lt::peer_info const& peer) {
@@ -295,7 +302,16 @@ void core::begin_anew(film& of)
             && !(peer.flags & lt::peer_info::remote_choked) && peer.download_queue_length == 0;
     };
     if (std::none_of(peers.begin(), peers.end(), has_no_work)) return;
-    withdraw_if(of, begun);
+    // Whoever is slow, and still at it, goes on.
+    std::vector<lt::partial_piece_info> queue;
+    ask(0, [&] { return queue = of.torrent.get_download_queue(), 0; });
+    for (auto const number : begun) {
+        auto const requested = [&](lt::partial_piece_info const& one) {
+            return int(one.piece_index) == number && one.requested > 0;
+        };
+        if (std::none_of(queue.begin(), queue.end(), requested))
+            withdraw(of, lt::piece_index_t(number));
+    }
 }
 
 // Where pieces that nobody goes on with, of a torrent that is paused or has lost its peers, take
@@ -329,8 +345,8 @@ void core::drive(film& of)
     auto const slow = now < of.slow_until;
     for (std::size_t rank = 0; rank < of.fetches.size(); ++rank) {
         auto& one = of.fetches[rank];
-        auto const priority = rank < 2 ? 7 : rank < 6 ? 6 : 5;
-        if (priority < 7) one.since = now;
+        auto const priority = std::max(rank < 2 ? 7 : rank < 6 ? 6 : 5, int(one.before));
+        if (rank >= 2) one.since = now;
         if (slow && !one.deadline) {
             one.deadline = true;
             auto const time = int(rank + 1) * 100;
@@ -353,27 +369,36 @@ void core::drive(film& of)
 void core::end_fetches(film& of)
 {
     for (std::size_t at = 0; at < of.fetches.size();) {
-        auto const one = of.fetches[at];
-        auto const number = std::uint32_t(int(one.piece));
+        auto const place = of.fetches.begin() + std::ptrdiff_t(at);
+        auto const piece = place->piece;
         bool here = false;
         bool cancelled = false;
-        lb_contains(of.storage, number, &here);
-        lb_fetch_cancelled(one.handle, &cancelled);
+        lb_contains(of.storage, std::uint32_t(int(piece)), &here);
+        lb_fetch_cancelled(place->handle, &cancelled);
         if (!here && !cancelled) {
             ++at;
             continue;
         }
-        lb_fetch_close(one.handle);
-        of.fetches.erase(of.fetches.begin() + std::ptrdiff_t(at));
-        // What is here stays wanted a little, until it goes.
-        auto const keep = here || !config_.on_demand;
-        set_priority(of, one.piece, keep ? lt::low_priority : unwanted_priority(of, one.piece));
+        end_fetch(of, place, here);
         if (here) continue;
         of.left = true;
-        auto const place = of.pieces.find(int(one.piece));
-        auto const begun = place != of.pieces.end() && !place->second.published;
-        if (config_.on_demand && begun) withdraw(of, one.piece);
+        // What is whole will be here in a moment.
+        auto const state = of.pieces.find(int(piece));
+        auto const begun
+            = state != of.pieces.end() && (!state->second.whole() || state->second.waiting);
+        if (config_.on_demand && begun) withdraw(of, piece);
     }
+}
+
+void core::end_fetch(film& of, std::vector<fetch>::iterator const place, bool const here)
+{
+    auto const one = *place;
+    lb_fetch_close(one.handle);
+    of.fetches.erase(place);
+    auto priority = lt::download_priority_t(one.before);
+    // What is here stays wanted a little, until it goes.
+    if (config_.on_demand) priority = here ? lt::low_priority : unwanted_priority(of, one.piece);
+    set_priority(of, one.piece, priority);
 }
 
 void core::take_fetches(film& of)
@@ -386,6 +411,11 @@ void core::take_fetches(film& of)
         if (lb_wanted_next(of.storage, 0, &next.handle, &number, nullptr) != LB_OK) return;
         next.piece = lt::piece_index_t(int(number));
         next.since = std::chrono::steady_clock::now();
+        if (!config_.on_demand) {
+            auto const before
+                = ask(lt::dont_download, [&] { return of.torrent.piece_priority(next.piece); });
+            next.before = static_cast<std::uint8_t>(before);
+        }
         // The next one of a window can wait for those before it; one after a jump cannot.
         bool follows = false;
         if (number > 0) lb_contains(of.storage, number - 1, &follows);
@@ -416,6 +446,7 @@ void core::change_course(film& of)
 {
     auto const piece = of.fetches.front().piece;
     ask(0, [&] { return of.torrent.set_piece_deadline(piece, 0), 0; });
+    of.fetches.front().deadline = false;
     post([self = shared_from_this(), film = of.shared_from_this(), piece] {
         // What ended meanwhile was given its priority then.
         if (film->removed || self->aborted_ || !film->wants(piece)) return;

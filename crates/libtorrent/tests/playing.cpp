@@ -118,7 +118,7 @@ TEST_CASE("nothing is downloaded that nobody wants")
     test::viewer viewer(on.who, on.in, on.whole, *on.torrent, MiB);
     viewer.play(MiB / 4);
     on.who.wait("the window", 5s, [&] { return on.in.stats().publications >= 5; });
-    // Windows reach a piece further than they are long; late blocks may be a piece more.
+    // Four that lie within the window and two that were played; late blocks may be a piece more.
     CHECK(on.in.stats().publications <= 7);
     CHECK(on.in.stats().assembling == 0);
     auto const status = on.who.handle().status({ });
@@ -210,36 +210,64 @@ TEST_CASE("what a player waits for comes after a check, wherever it is")
 
 TEST_CASE("a film whose seeder has gone takes no room from one that plays")
 {
-    auto const& film = test::shared_film(4 * MiB, 1);
-    auto const& other = test::shared_film(4 * MiB, 2);
-    auto const torrent = test::make_torrent(film, 1 << 20, kind::v1);
-    auto const playing = test::make_torrent(other, 1 << 20, kind::v1);
-    // One piece may arrive at a time.
-    test::leecher who(torrent, test::with(test::streaming(3 * MiB)));
-    test::stored in(who, *torrent);
-    lb_read read = 0;
-    REQUIRE(lb_read_start(in.storage(), 0, 0, -1, &read) == LB_OK);
-    {
-        test::seeder_options slow;
-        slow.upload_limit = 300000;
-        test::seeder seeder(film, torrent, slow);
-        who.connect(seeder.port());
-        who.wait("a piece to begin", 10s, [&] { return in.stats().assembling > 0; });
+    for (auto const on_demand : { true, false }) {
+        CAPTURE(on_demand);
+        auto const& film = test::shared_film(4 * MiB, 1);
+        auto const& other = test::shared_film(4 * MiB, 2);
+        auto const torrent = test::make_torrent(film, 1 << 20, kind::v1);
+        auto const playing = test::make_torrent(other, 1 << 20, kind::v1);
+        // One piece may arrive at a time.
+        auto config = test::streaming(3 * MiB);
+        config.on_demand = on_demand;
+        test::leecher who(torrent, test::with(config));
+        test::stored in(who, *torrent);
+        lb_read read = 0;
+        REQUIRE(lb_read_start(in.storage(), 0, 0, -1, &read) == LB_OK);
+        {
+            test::seeder_options slow;
+            slow.upload_limit = 300000;
+            test::seeder seeder(film, torrent, slow);
+            who.connect(seeder.port());
+            who.wait("a piece to begin", 10s, [&] { return in.stats().assembling > 0; });
+        }
+        lt::add_torrent_params params;
+        params.ti = std::make_shared<lt::torrent_info>(*playing);
+        params.save_path = who.save_path();
+        params.flags &= ~(lt::torrent_flags::auto_managed | lt::torrent_flags::paused);
+        auto const handle = who.session().add_torrent(std::move(params));
+        test::seeder const one(other, playing);
+        test::seeder const another(other, playing);
+        for (auto const port : { one.port(), another.port() })
+            handle.connect_peer({ lt::make_address_v4("127.0.0.1"), std::uint16_t(port) });
+        {
+            test::stored const second(who, *playing);
+            test::viewer viewer(who, second, other, *playing, MiB / 2);
+            viewer.play(4 * MiB, 20s);
+        }
+        CHECK(lb_read_cancel(read) == LB_OK);
+        CHECK(who.seen().errors.empty());
     }
-    lt::add_torrent_params params;
-    params.ti = std::make_shared<lt::torrent_info>(*playing);
-    params.save_path = who.save_path();
-    params.flags &= ~(lt::torrent_flags::auto_managed | lt::torrent_flags::paused);
-    auto const handle = who.session().add_torrent(std::move(params));
-    test::seeder seeder(other, playing);
-    handle.connect_peer({ lt::make_address_v4("127.0.0.1"), std::uint16_t(seeder.port()) });
+}
+
+TEST_CASE("a player raises what it wants above the user's priorities, and gives them back")
+{
+    auto config = test::streaming(4 * MiB);
+    config.on_demand = false;
+    test::scene on(8 * MiB, 256 << 10, kind::v1, 0, config);
+    auto const& handle = on.who.handle();
+    auto const unwanted = lt::piece_index_t(1);
+    auto const urgent = lt::piece_index_t(3);
+    handle.piece_priority(unwanted, lt::dont_download);
+    handle.piece_priority(urgent, lt::top_priority);
+    auto const priorities = handle.get_piece_priorities();
     {
-        test::stored const second(who, *playing);
-        test::viewer viewer(who, second, other, *playing, MiB / 2);
-        viewer.play(4 * MiB, 20s);
+        test::viewer const viewer(on.who, on.in, on.whole, *on.torrent, MiB);
+        on.who.wait("what is wanted to be raised", 10s,
+            [&] { return handle.piece_priority(unwanted) == lt::top_priority; });
+        CHECK(handle.piece_priority(urgent) == lt::top_priority);
     }
-    CHECK(lb_read_cancel(read) == LB_OK);
-    CHECK(who.seen().errors.empty());
+    on.who.wait("what is wanted no more to be as it was", 10s,
+        [&] { return handle.get_piece_priorities() == priorities; });
 }
 
 TEST_CASE("a magnet link plays, whose hashes come from peers")

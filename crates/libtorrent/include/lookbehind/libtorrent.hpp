@@ -69,7 +69,8 @@ lt::disk_io_constructor_type disk_io_constructor(config const& config);
 // - `close_redundant_connections` false, for a torrent of which nothing is wanted is finished to
 //   libtorrent, and it closes connections between those who are;
 // - `initial_picker_threshold` 0, for no piece counts as had, and until so many do libtorrent picks
-//   at random, whatever the priorities.
+//   at random, whatever the priorities;
+// - `disable_hash_checks` false, for what is not hashed is not known to be good, and never shown.
 void set_disk_io(lt::session_params& params, config const& config);
 
 // Errors of torrents, in alerts (`file_error_alert`).

@@ -15,6 +15,9 @@ TEST_CASE("in mode stream connections are kept, and pieces picked by priority fr
         CHECK(
             (params.settings.get_int(set::initial_picker_threshold) == 0) == (how == mode::stream));
         CHECK(params.disk_io_constructor);
+        params.settings.set_bool(set::disable_hash_checks, true);
+        lookbehind::set_disk_io(params, test::as_told(how));
+        CHECK(params.settings.get_bool(set::disable_hash_checks) == (how == mode::keep));
     }
 }
 

@@ -204,6 +204,20 @@ TEST_CASE("a check in mode keep leaves nothing of a piece that is not whole")
     CHECK(whole->v1 == hash_of(some_bytes(std::int64_t(last) * piece_length, last_length)));
 }
 
+TEST_CASE("a check in mode keep starts anew if no piece is whole")
+{
+    bench on(test::as_told(mode::keep));
+    on.write(on.film, 0, 0, std::string(block, 'x'));
+    auto const checked = on.check(on.film);
+    on.run_ready();
+    CHECK(checked->status == lt::status_t::no_error);
+    // Whoever sends all of it now does not answer for what others sent.
+    on.write_piece(on.film, on.files, 0);
+    auto const hash = on.hash(on.film, 0);
+    CHECK(on.run_until([&] { return hash->times > 0; }));
+    CHECK(hash->v1 == hash_of(some_bytes(0, piece_length)));
+}
+
 TEST_CASE("a check in mode stream starts anew")
 {
     bench on;

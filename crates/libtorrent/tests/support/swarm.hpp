@@ -55,7 +55,8 @@ enum class kind { v1, v2, hybrid };
 char const* name(kind);
 
 /// The torrent of a film: no tracker, no web seed, piece layers included. `piece_length` is in
-/// bytes, a power of two and at least 16 KiB. Throws lt::system_error if libtorrent refuses.
+/// bytes, a multiple of 16 KiB, and of v2 a power of two. Throws lt::system_error if libtorrent
+/// refuses.
 ///
 /// Hashing runs threads of libtorrent's that have ended when this returns: forking afterwards is
 /// safe.
