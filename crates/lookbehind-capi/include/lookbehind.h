@@ -297,11 +297,12 @@ typedef struct lb_storage_options {
   uint64_t assembly_limit_ms;
   /// The segments that a live film keeps; 0 for all.
   uint32_t window;
-  /// SHA-1 hashes, 20 bytes for each piece; copied.
+  /// SHA-1 hashes, 20 bytes for each piece; copied. A piece beyond the list is wrong, whatever its
+  /// bytes: LB_VERIFY_FAILED. An empty list is none.
   const uint8_t *sha1;
   /// The length of `sha1` in bytes.
   size_t sha1_len;
-  /// SHA-256 hashes, 32 bytes for each piece; copied.
+  /// The same of SHA-256, 32 bytes for each piece.
   const uint8_t *sha256;
   /// The length of `sha256` in bytes.
   size_t sha256_len;
@@ -530,9 +531,9 @@ typedef uint64_t lb_read;
 /// segments, removes or aborts, closes the last handle, or the timer's (LB_TIMED_OUT). A callback that
 /// starts the next read may therefore find itself called within itself.
 ///
-/// LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned, and the callback
-/// is not called then. All else the callback is told. `read`, unless null, is for lb_read_cancel; it
-/// is written before the callback is called, whose call ends the handle.
+/// LB_NULL_POINTER, LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned,
+/// and the callback is not called then. All else the callback is told. `read`, unless null, is for
+/// lb_read_cancel; it is written before the callback is called, whose call ends the handle.
 lb_status lb_read_async(lb_storage storage,
                         uint32_t piece,
                         uint32_t offset,
@@ -584,8 +585,10 @@ typedef struct lb_player_options {
   /// Bytes a second, by which windows in time are measured; 0 if unknown.
   uint64_t bitrate;
   /// How far ahead of the playhead pieces are wanted, and should stay, in bytes; 0 for
-  /// `ahead_ms`. All windows of a cache, ahead and behind, are shrunk alike to half its budget
-  /// together: who wants to read far ahead out of a small one asks for little behind.
+  /// `ahead_ms`. As many as fit: in a window shorter than a piece there is none, and a piece is
+  /// wanted once the player waits for it. All windows of a cache, ahead and behind, are shrunk alike
+  /// to half its budget together: who wants to read far ahead out of a small one asks for little
+  /// behind.
   uint64_t ahead_bytes;
   /// The same in time; 0 for a minute.
   uint64_t ahead_ms;

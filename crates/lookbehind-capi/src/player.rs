@@ -67,8 +67,10 @@ pub struct lb_player_options {
     /// Bytes a second, by which windows in time are measured; 0 if unknown.
     pub bitrate: u64,
     /// How far ahead of the playhead pieces are wanted, and should stay, in bytes; 0 for
-    /// `ahead_ms`. All windows of a cache, ahead and behind, are shrunk alike to half its budget
-    /// together: who wants to read far ahead out of a small one asks for little behind.
+    /// `ahead_ms`. As many as fit: in a window shorter than a piece there is none, and a piece is
+    /// wanted once the player waits for it. All windows of a cache, ahead and behind, are shrunk alike
+    /// to half its budget together: who wants to read far ahead out of a small one asks for little
+    /// behind.
     pub ahead_bytes: u64,
     /// The same in time; 0 for a minute.
     pub ahead_ms: u64,

@@ -235,9 +235,9 @@ impl Place {
 /// segments, removes or aborts, closes the last handle, or the timer's (LB_TIMED_OUT). A callback that
 /// starts the next read may therefore find itself called within itself.
 ///
-/// LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned, and the callback
-/// is not called then. All else the callback is told. `read`, unless null, is for lb_read_cancel; it
-/// is written before the callback is called, whose call ends the handle.
+/// LB_NULL_POINTER, LB_INVALID_HANDLE, LB_PIECE_OUT_OF_RANGE and LB_BLOCK_OUT_OF_RANGE are returned,
+/// and the callback is not called then. All else the callback is told. `read`, unless null, is for
+/// lb_read_cancel; it is written before the callback is called, whose call ends the handle.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_read_async(
     storage: lb_storage,

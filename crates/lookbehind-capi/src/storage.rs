@@ -59,11 +59,12 @@ pub struct lb_storage_options {
     pub assembly_limit_ms: u64,
     /// The segments that a live film keeps; 0 for all.
     pub window: u32,
-    /// SHA-1 hashes, 20 bytes for each piece; copied.
+    /// SHA-1 hashes, 20 bytes for each piece; copied. A piece beyond the list is wrong, whatever its
+    /// bytes: LB_VERIFY_FAILED. An empty list is none.
     pub sha1: *const u8,
     /// The length of `sha1` in bytes.
     pub sha1_len: usize,
-    /// SHA-256 hashes, 32 bytes for each piece; copied.
+    /// The same of SHA-256, 32 bytes for each piece.
     pub sha256: *const u8,
     /// The length of `sha256` in bytes.
     pub sha256_len: usize,
