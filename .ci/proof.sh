@@ -28,12 +28,23 @@ races() { LOOKBEHIND_STRESS_OPS=20000 bash scripts/sanitize.sh thread; }
 
 interface() { bash crates/lookbehind-capi/asan.sh; }
 
+LIBTORRENT="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1'"
+
+has_adapter=0 # whether what it needs is here
 adapter() {
-    local check="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1' &&
-        command -v cmake && echo '#include <doctest/doctest.h>' | c++ -E -x c++ -"
+    local check="$LIBTORRENT && command -v cmake &&
+        echo '#include <doctest/doctest.h>' | c++ -E -x c++ -"
     if want "the libtorrent adapter" "$check" \
         libtorrent-rasterbar-dev doctest-dev cmake pkg-config g++; then
+        has_adapter=1
         bash crates/libtorrent/test.sh
+    fi
+}
+
+# What is quickest to show a use after free; the rest of its tests, and TSan, take minutes.
+adapter_addresses() {
+    if ((has_adapter)); then
+        bash scripts/sanitize.sh address libtorrent contract faults planted
     fi
 }
 
@@ -45,8 +56,7 @@ from_go() {
 }
 
 torrent() {
-    local check="pkg-config --exists 'libtorrent-rasterbar >= 2.0.8' 'libtorrent-rasterbar < 2.1'"
-    if want "lookbehind-torrent" "$check" libtorrent-rasterbar-dev pkg-config g++; then
+    if want "lookbehind-torrent" "$LIBTORRENT" libtorrent-rasterbar-dev pkg-config g++; then
         cargo clippy --locked -p lookbehind-torrent --all-targets -- -D warnings
         cargo test --locked -p lookbehind-torrent
     fi
