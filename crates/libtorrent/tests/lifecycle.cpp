@@ -66,6 +66,8 @@ public:
     witness& operator=(witness const&) = delete;
     ~witness() { lb_cache_close(cache_); }
 
+    bool found() const { return cache_ != 0; }
+
     // Nothing, or what is wrong once the session has ended, and nobody plays.
     std::string trouble(lookbehind::config const& config) const
     {
@@ -147,6 +149,7 @@ void plays_on(test::leecher& who, test::spectator& spectator, seeded const& what
     CHECK(spectator.trouble() == "");
     CHECK(errors(who) == "");
     witness const left(*what.torrent);
+    REQUIRE(left.found());
     who.close();
     CHECK(left.trouble(config) == "");
     CHECK(test::pins() == 0);
@@ -206,6 +209,7 @@ TEST_CASE("torrents are removed and added again at once, under each other's inde
         test::leecher who(one.torrent, quick(config));
         std::vector<lt::torrent_handle> there{ who.handle(), add(who, other) };
         witness const left(*one.torrent);
+        REQUIRE(left.found());
         for (int round = 0; round < test::rounds(20); ++round) {
             connect(there[0], one.seeder.port());
             connect(there[1], other.seeder.port());
@@ -304,11 +308,13 @@ TEST_CASE("a session is another one's seeder in the same process, and either may
         keeper->connect(what.seeder.port());
         keeper->wait_finished();
         witness const keeper_left(*what.torrent);
+        REQUIRE(keeper_left.found());
 
         auto player = std::make_unique<test::leecher>(what.torrent, quick(streaming));
         player->connect(keeper->session().listen_port());
         test::stored const in(*player, *what.torrent); // the last one's
         witness const player_left(*what.torrent);
+        REQUIRE(player_left.found());
         {
             test::viewer viewer(*player, in, what.film, *what.torrent, MiB);
             viewer.play(what.torrent->total_size());
