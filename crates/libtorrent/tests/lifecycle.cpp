@@ -176,6 +176,10 @@ TEST_CASE("a session ends with reads, writes and hashes in flight")
             test::leecher who(what.torrent, quick(config));
             who.connect(what.seeder.port());
             under_way(who, who.handle(), random);
+            if (round == 0) {
+                who.wait_despite_errors(
+                    "something to be played", 20s, [&] { return spectator.bytes() > 0; });
+            }
             auto const played = spectator.bytes();
             auto const latest = test::clock::now() + (random() % 2 ? test::patient(200ms) : 0ms);
             while (spectator.bytes() == played && test::clock::now() < latest)
@@ -190,7 +194,6 @@ TEST_CASE("a session ends with reads, writes and hashes in flight")
         }
         spectator.leave();
         CHECK(spectator.trouble() == "");
-        CHECK(spectator.bytes() > 0);
         CHECK(test::pins() == 0);
         MESSAGE(std::string(test::name(how)) << ": " << spectator.bytes() / KiB << " KiB played, "
                                              << callers.calls() << " rounds of calls");
