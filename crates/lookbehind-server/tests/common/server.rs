@@ -33,10 +33,13 @@ impl Running {
         panic!("the program ended early: {lines:?}");
     }
 
-    /// Whether it has a handler for SIGTERM by now.
+    /// Whether it has a handler for SIGTERM by now. Only Linux tells; elsewhere it is said to have.
     pub fn heeds_signals(&self) -> bool {
+        if !cfg!(target_os = "linux") {
+            return true;
+        }
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
-        let Ok(status) = status else { return true }; // no such file system: too early is not tested
+        let status = status.expect("it runs");
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
         let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
         caught.expect("a mask") & 1 << 14 != 0
