@@ -121,7 +121,7 @@ private:
     void tick();
     void drive(film& of);
     void end_fetches(film& of);
-    void end_fetch(film& of, std::vector<fetch>::iterator place, bool here);
+    void end_fetch(film& of, std::vector<fetch>::const_iterator place, bool here);
     void take_fetches(film& of);
     void set_priority(film& of, lt::piece_index_t piece, lt::download_priority_t priority);
     void change_course(film& of);

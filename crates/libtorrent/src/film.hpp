@@ -151,11 +151,12 @@ struct film : std::enable_shared_from_this<film> {
         kept.clear();
     }
 
-    bool wants(lt::piece_index_t const piece) const
+    std::vector<fetch>::const_iterator fetch_of(lt::piece_index_t const piece) const
     {
         auto const is_it = [&](fetch const& one) { return one.piece == piece; };
-        return std::any_of(fetches.begin(), fetches.end(), is_it);
+        return std::find_if(fetches.begin(), fetches.end(), is_it);
     }
+    bool wants(lt::piece_index_t const piece) const { return fetch_of(piece) != fetches.end(); }
 
     // Blocks of the piece are missing, and none came since.
     bool stalled(int const number, withheld const& piece,

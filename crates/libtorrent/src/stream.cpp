@@ -52,8 +52,7 @@ lb_status core::publish(film& of, lt::piece_index_t const piece)
     if (config_.mode == mode::stream) {
         of.pieces[int(piece)].published = true;
         // At once: the piece may be gone again by the next tick, and its fetch says nothing more.
-        auto const is_it = [&](fetch const& one) { return one.piece == piece; };
-        auto const landed = std::find_if(of.fetches.begin(), of.fetches.end(), is_it);
+        auto const landed = of.fetch_of(piece);
         if (landed != of.fetches.end()) end_fetch(of, landed, true);
         return LB_OK;
     }
@@ -120,8 +119,8 @@ void core::rouse(film& of, lt::piece_index_t const piece)
     auto const place = std::find(priorities.begin(), priorities.end(), lt::dont_download);
     if (place == priorities.end()) return; // then all is wanted, and requests go on
     auto const other = lt::piece_index_t(int(place - priorities.begin()));
-    ask(0, [&] { return of.torrent.piece_priority(other, lt::low_priority), 0; });
-    ask(0, [&] { return of.torrent.piece_priority(other, lt::dont_download), 0; });
+    tell([&] { of.torrent.piece_priority(other, lt::low_priority); });
+    tell([&] { of.torrent.piece_priority(other, lt::dont_download); });
 }
 
 // A piece was evicted.
@@ -181,7 +180,7 @@ void core::calm(film& of)
         one.priority = 0;
         one.deadline = false;
     }
-    ask(0, [&] { return of.torrent.prioritize_pieces(none), 0; });
+    tell([&] { of.torrent.prioritize_pieces(none); });
 }
 
 // A torrent of which nothing is wanted is finished: libtorrent says so to its peers, and seeders
@@ -191,7 +190,7 @@ void core::cast_anchor(film& of)
 {
     of.anchor = place_for_anchor(of);
     if (!of.anchor) return;
-    ask(0, [&] { return of.torrent.piece_priority(*of.anchor, lt::low_priority), 0; });
+    tell([&] { of.torrent.piece_priority(*of.anchor, lt::low_priority); });
 }
 
 // Of a piece that nobody wants any more, which becomes the anchor if there is none.
@@ -296,7 +295,7 @@ void core::begin_anew(film& of)
     }
     if (begun.empty()) return;
     std::vector<lt::peer_info> peers;
-    ask(0, [&] { return of.torrent.get_peer_info(peers), 0; });
+    tell([&] { of.torrent.get_peer_info(peers); });
     auto const has_no_work = [](lt::peer_info const& peer) {
         return (peer.flags & lt::peer_info::on_parole)
             && !(peer.flags & lt::peer_info::remote_choked) && peer.download_queue_length == 0;
@@ -304,7 +303,7 @@ void core::begin_anew(film& of)
     if (std::none_of(peers.begin(), peers.end(), has_no_work)) return;
     // Whoever is slow, and still at it, goes on.
     std::vector<lt::partial_piece_info> queue;
-    ask(0, [&] { return queue = of.torrent.get_download_queue(), 0; });
+    tell([&] { queue = of.torrent.get_download_queue(); });
     for (auto const number : begun) {
         auto const requested = [&](lt::partial_piece_info const& one) {
             return int(one.piece_index) == number && one.requested > 0;
@@ -350,13 +349,13 @@ void core::drive(film& of)
         if (slow && !one.deadline) {
             one.deadline = true;
             auto const time = int(rank + 1) * 100;
-            ask(0, [&] { return of.torrent.set_piece_deadline(one.piece, time), 0; });
+            tell([&] { of.torrent.set_piece_deadline(one.piece, time); });
             one.priority = 0; // to libtorrent it is the highest now
         }
         if (one.priority != priority) {
             one.priority = std::uint8_t(priority);
             auto const told = lt::download_priority_t(one.priority);
-            ask(0, [&] { return of.torrent.piece_priority(one.piece, told), 0; });
+            tell([&] { of.torrent.piece_priority(one.piece, told); });
         }
     }
     // A player that jumps leaves the old place first: the new one may be wanted a tick later.
@@ -390,7 +389,7 @@ void core::end_fetches(film& of)
     }
 }
 
-void core::end_fetch(film& of, std::vector<fetch>::iterator const place, bool const here)
+void core::end_fetch(film& of, std::vector<fetch>::const_iterator const place, bool const here)
 {
     auto const one = *place;
     lb_fetch_close(one.handle);
@@ -435,8 +434,8 @@ void core::set_priority(
     film& of, lt::piece_index_t const piece, lt::download_priority_t const priority)
 {
     // In this order: to take a deadline back sets a priority.
-    ask(0, [&] { return of.torrent.reset_piece_deadline(piece), 0; });
-    ask(0, [&] { return of.torrent.piece_priority(piece, priority), 0; });
+    tell([&] { of.torrent.reset_piece_deadline(piece); });
+    tell([&] { of.torrent.piece_priority(piece, priority); });
 }
 
 // After a jump: what was requested for the old place is cancelled, for it would come first.
@@ -445,7 +444,7 @@ void core::set_priority(
 void core::change_course(film& of)
 {
     auto const piece = of.fetches.front().piece;
-    ask(0, [&] { return of.torrent.set_piece_deadline(piece, 0), 0; });
+    tell([&] { of.torrent.set_piece_deadline(piece, 0); });
     of.fetches.front().deadline = false;
     post([self = shared_from_this(), film = of.shared_from_this(), piece] {
         // What ended meanwhile was given its priority then.

@@ -38,4 +38,10 @@ template <typename Result, typename Call> Result ask(Result otherwise, Call call
     }
 }
 
+// The same, of what gives no answer.
+template <typename Call> void tell(Call call)
+{
+    ask(0, [&] { return call(), 0; });
+}
+
 } // namespace lookbehind::detail

@@ -35,14 +35,10 @@ TEST_CASE("pieces that end in pad files are kept")
     for (auto const how : { kind::hybrid, kind::v2 }) {
         INFO(std::string(test::name(how)));
         auto const& film = test::shared_film(4 * MiB + 100, 3, 3);
-        auto const torrent = test::make_torrent(film, 256 << 10, how);
-        test::leecher who(torrent, test::with(test::keeping(8 * MiB)));
-        test::seeder seeder(film, torrent);
-        who.connect(seeder.port());
-        test::stored in(who, *torrent);
-        who.wait_finished();
-        CHECK(in.wrong_pieces(film).empty());
-        CHECK(test::trouble(who) == "");
+        test::scene on(film, 256 << 10, how, 1, test::keeping(8 * MiB));
+        on.who.wait_finished();
+        CHECK(on.in.wrong_pieces(film).empty());
+        CHECK(test::trouble(on.who) == "");
     }
 }
 

@@ -19,13 +19,8 @@ struct bench : test::workbench {
     lt::storage_index_t const film;
 
     bench()
-        : workbench([] {
-            lookbehind::config config;
-            config.budget = 4 << 20;
-            config.mode = lookbehind::mode::keep;
-            return config;
-        }())
-        , film(add(files, lt::sha1_hash("aaaaaaaaaaaaaaaaaaaa")))
+        : workbench(test::as_told(lookbehind::mode::keep, 4 << 20))
+        , film(add(files, test::hash_named("film").v1))
     {
     }
 };
@@ -92,8 +87,7 @@ int race_with_the_library()
     on.write_piece(on.film, on.files, 0);
     auto const read = on.read(on.film, 0, 0, block);
     on.run_ready();
-    auto const storage
-        = lookbehind::storage(lt::info_hash_t(lt::sha1_hash("aaaaaaaaaaaaaaaaaaaa")));
+    auto const storage = lookbehind::storage(test::hash_named("film"));
     lb_commit(storage, 0);
     lb_player player = 0;
     lb_player_open(storage, nullptr, &player);

@@ -152,15 +152,11 @@ TEST_CASE("films of several files play, also where pieces end in pad files")
     for (auto const how : { kind::v1, kind::hybrid, kind::v2 }) {
         INFO(std::string(test::name(how)));
         auto const& film = test::shared_film(4 * MiB + 100, 3, 3);
-        auto const torrent = test::make_torrent(film, 256 << 10, how);
-        test::leecher who(torrent, test::with(test::streaming(2 * MiB)));
-        test::seeder seeder(film, torrent);
-        who.connect(seeder.port());
-        test::stored in(who, *torrent);
-        test::viewer viewer(who, in, film, *torrent, MiB / 2);
-        viewer.play(torrent->total_size());
-        CHECK(viewer.position() == torrent->total_size());
-        CHECK(test::trouble(who) == "");
+        test::scene on(film, 256 << 10, how, 1, test::streaming(2 * MiB));
+        test::viewer viewer(on.who, on.in, film, *on.torrent, MiB / 2);
+        viewer.play(on.torrent->total_size());
+        CHECK(viewer.position() == on.torrent->total_size());
+        CHECK(test::trouble(on.who) == "");
     }
 }
 

@@ -38,7 +38,12 @@ leecher_options with(lookbehind::config const& config)
 }
 
 scene::scene(std::int64_t size, int piece, kind how, int count, lookbehind::config const& config)
-    : whole(shared_film(size))
+    : scene(shared_film(size), piece, how, count, config)
+{
+}
+
+scene::scene(film const& film, int piece, kind how, int count, lookbehind::config const& config)
+    : whole(film)
     , torrent(make_torrent(whole, piece, how))
     , who(torrent, with(config))
     , in(who, *torrent)

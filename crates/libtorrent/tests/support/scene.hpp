@@ -40,6 +40,8 @@ struct scene {
     stored in;
 
     /// Connects the leecher to so many seeders.
+    scene(film const& whole, int piece, kind how, int seeders, lookbehind::config const& config);
+    /// The same, of a film of one file.
     scene(std::int64_t size, int piece, kind how, int seeders, lookbehind::config const& config);
 };
 
